@@ -1,0 +1,1 @@
+"""The torch parts every model is built of."""

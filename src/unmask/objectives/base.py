@@ -1,0 +1,51 @@
+"""The four verbs of an objective, each with a default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from unmask.config import Config
+from unmask.text import sampling
+from unmask.text.chance import Chance
+from unmask.text.example import Example
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unmask.models.shape import Shape
+    from unmask.nn.batch import Batch
+    from unmask.nn.losses import Loss
+    from unmask.nn.network import Network
+    from unmask.text.sampling import Slots
+    from unmask.text.tokenizer import Tokenizer
+
+
+class Objective(Config):
+    """What a model is asked while it is pre-trained. One paper, one file."""
+
+    input_formats: ClassVar[tuple[str, ...]] = sampling.INPUT_FORMATS
+    "The ways of cutting a corpus that this objective can learn from."
+
+    weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
+
+    def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Make sequences of stretches of text. Only one of several combined objectives may replace this."""
+        return sampling.sequences(slots, tokenizer, chance)
+
+    def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Hide something, and say where the answers are."""
+        return example
+
+    def heads(self, shape: Shape) -> dict[str, nn.Module]:
+        """The modules that answer, by the name of their targets: states [M, D] to logits [M, C]."""
+        return {}
+
+    def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
+        """Sums and counts by head. As it stands, each head answers at its targets."""
+        return net.answer(batch, self.answers())
+
+    def answers(self) -> tuple[str, ...]:
+        """The names of the heads this objective's loss uses."""
+        return ()

@@ -1,0 +1,68 @@
+"""What a model reads and what it has to answer.
+
+T tokens in all, N sequences, M answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """N sequences laid end to end, without padding. What each of them sees ends at its own borders."""
+
+    tokens: Array  # [T]
+    lengths: Array  # [N], their sum is T
+    segments: Array | None = None  # [T] 0 for text A, 1 for text B
+    units: Array | None = None  # [T] tokens with one number are corrupted together; -1 = special, never touched
+
+    @property
+    def starts(self) -> Array:
+        """[N] where each sequence begins."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @property
+    def sequence(self) -> Array:
+        """[T] which sequence each token belongs to."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def position(self) -> Array:
+        """[T] each token's place in its own sequence."""
+        return np.arange(len(self.tokens)) - np.repeat(self.starts, self.lengths)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """At these positions, these answers."""
+
+    index: Array  # [M] into the stream's T tokens
+    labels: Array  # [M]; [M, K] where several labels may hold
+    stream: str = "encoder"
+
+
+@dataclass(frozen=True)
+class Example:
+    """N sequences (one is enough), by stream, and the answers wanted of each head.
+
+    One sequence and a whole batch are the same thing, so that a corruption can be written for arrays.
+    """
+
+    streams: dict[str, Stream]
+    targets: dict[str, Targets] = field(default_factory=dict)
+    documents: Array | None = None  # [N] where each sequence came from, to name it in an error
+
+    def with_stream(self, stream: Stream, name: str = "encoder") -> Example:
+        """The same example with one stream replaced."""
+        return replace(self, streams={**self.streams, name: stream})
+
+    def with_targets(self, **targets: Targets) -> Example:
+        """The same example with answers added, by head."""
+        return replace(self, targets={**self.targets, **targets})

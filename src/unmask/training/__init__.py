@@ -1,0 +1,1 @@
+"""The training step and what keeps it safe. Knows no objective and no model."""

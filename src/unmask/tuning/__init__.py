@@ -1,0 +1,1 @@
+"""What may move in fine-tuning, and what is added. The folder is the registry."""
