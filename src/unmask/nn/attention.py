@@ -1,0 +1,60 @@
+"""The one door to attention.
+
+T tokens, H heads, W width of a head, R rows of length L. Three routes lead through it: ``rows`` for processors,
+``varlen`` for CUDA, and ``dense``, the plain reference that the others are tested against.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unmask.nn.layout import Layout
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Bidirectional attention inside each sequence; q, k, v and the result are [T, H, W].
+
+    ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
+    ``dropout`` is that of the probabilities; pass 0 when not training.
+    """
+    if q.is_cuda and not dropout:
+        return varlen(q, k, v, layout, window)
+    return rows(q, k, v, layout, window, dropout)
+
+
+def rows(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Sequences side by side in rows, a mask between them."""
+    q, k, v = (layout.to_rows(x).transpose(1, 2) for x in (q, k, v))
+    mask = layout.mask(window)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -math.inf)
+    probabilities = F.dropout(scores.softmax(-1), dropout)
+    return layout.from_rows((probabilities @ v).transpose(1, 2))
+
+
+def varlen(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None) -> Tensor:
+    """CUDA's kernel for sequences of different lengths. Has no dropout."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    side = -1 if window is None else window // 2
+    borders, longest = layout.cu_seqlens, layout.max_length
+    return varlen_attn(q, k, v, borders, borders, longest, longest, window_size=(side, side))
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None) -> Tensor:
+    """All T×T scores at once; what the definition says, at the cost it has."""
+    owner, place = layout.sequence(), torch.arange(len(q), device=q.device)
+    mask = owner[:, None] == owner[None, :]
+    if window is not None:
+        mask &= (place[:, None] - place[None, :]).abs() <= window // 2
+    scores = torch.einsum("qhw,khw->hqk", q, k) * q.shape[-1] ** -0.5
+    return torch.einsum("hqk,khw->qhw", scores.masked_fill(~mask, -math.inf).softmax(-1), v)

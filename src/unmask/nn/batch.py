@@ -1,0 +1,91 @@
+"""Examples on a device: N sequences end to end, T tokens, M answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unmask.nn.layout import Layout
+from unmask.text.example import Example, Stream, Targets
+
+
+@dataclass
+class Sequences:
+    """What an encoder reads."""
+
+    tokens: Tensor  # [T] int64
+    positions: Tensor  # [T] int64
+    segments: Tensor | None  # [T] int64
+    layout: Layout
+
+    def to(self, device: torch.device) -> Sequences:
+        """The same sequences on a device."""
+        segments = None if self.segments is None else self.segments.to(device, non_blocking=True)
+        tokens, positions = (x.to(device, non_blocking=True) for x in (self.tokens, self.positions))
+        return Sequences(tokens, positions, segments, self.layout.to(device))
+
+
+@dataclass
+class Answers:
+    """What a head has to say, and where."""
+
+    index: Tensor  # [M] int64
+    labels: Tensor  # [M] int64, or [M, K] float where several labels may hold
+    stream: str
+
+    def to(self, device: torch.device) -> Answers:
+        """The same answers on a device."""
+        return Answers(
+            self.index.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.stream
+        )
+
+
+@dataclass
+class Batch:
+    """Streams by name, answers by head, and the hidden states once somebody asked for them."""
+
+    streams: dict[str, Sequences]
+    targets: dict[str, Answers]
+    states: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of answers by head: what sums of losses are divided by."""
+        return {name: len(answers.index) for name, answers in self.targets.items()}
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all streams."""
+        return sum(len(stream.tokens) for stream in self.streams.values())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            {name: stream.to(device) for name, stream in self.streams.items()},
+            {name: answers.to(device) for name, answers in self.targets.items()},
+        )
+
+
+def collate(example: Example, row_length: int | None = None) -> Batch:
+    """Examples to tensors; rows are as long as the longest sequence unless said otherwise."""
+    streams = {name: _sequences(stream, row_length) for name, stream in example.streams.items()}
+    return Batch(streams, {name: _answers(targets) for name, targets in example.targets.items()})
+
+
+def _sequences(stream: Stream, row_length: int | None) -> Sequences:
+    segments = None if stream.segments is None else torch.from_numpy(stream.segments).long()
+    tokens = torch.from_numpy(stream.tokens).long()
+    return Sequences(
+        tokens, torch.from_numpy(stream.position), segments, Layout.of(stream.lengths, row_length)
+    )
+
+
+def _answers(targets: Targets) -> Answers:
+    labels = torch.from_numpy(targets.labels)
+    return Answers(
+        torch.from_numpy(targets.index).long(),
+        labels if labels.is_floating_point() else labels.long(),
+        targets.stream,
+    )

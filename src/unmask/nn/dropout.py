@@ -1,0 +1,5 @@
+"""Dropout."""
+
+from torch import nn
+
+Dropout = nn.Dropout

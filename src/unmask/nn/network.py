@@ -1,0 +1,39 @@
+"""A backbone and the heads that ask it things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from unmask.nn.batch import Batch
+from unmask.nn.losses import Loss, cross_entropy
+
+
+class Network(nn.Module):
+    """One backbone, any number of heads."""
+
+    def __init__(self, backbone: nn.Module, heads: dict[str, nn.Module]):
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleDict(heads)
+        for head in heads.values():
+            if hasattr(head, "tie"):
+                head.tie(backbone.embeddings.tokens.weight)
+
+    def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
+        """Hidden states [T, D] of a stream; computed once a batch, however many heads ask."""
+        if stream not in batch.states:
+            batch.states[stream] = self.backbone(batch.streams[stream])
+        return batch.states[stream]
+
+    def logits(self, batch: Batch, head: str) -> Tensor:
+        """What a head says at its targets [M, C]. No other position goes through it."""
+        answers = batch.targets[head]
+        states_MD = self.states(batch, answers.stream).index_select(0, answers.index)
+        logits: Tensor = self.heads[head](states_MD)
+        return logits
+
+    def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
+        """The losses of these heads at their targets."""
+        return {name: cross_entropy(self.logits(batch, name), batch.targets[name].labels) for name in heads}

@@ -1,0 +1,60 @@
+"""Models by name: ``bert-base``, ``modernbert-mini``, …
+
+BERT's sizes are those of Devlin 2018 (1810.04805, base and large) and Turc 2019 (1908.08962, tiny, mini, small).
+ModernBERT's are those of Warner 2024 (2412.13663, table 4: base and large) and Weller 2025 (Ettin, 2507.11412, table 1:
+mini is its 17M, small its 32M); tiny follows their proportions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from unmask.models.shape import Shape
+
+
+def _bert(layers: int, width: int) -> Shape:
+    return Shape(layers=layers, width=width, heads=width // 64, feed_forward=4 * width)
+
+
+def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
+    return Shape(
+        family="modernbert", vocab_size=50368, layers=layers, width=width, heads=width // 64, feed_forward=feed_forward,
+        max_length=8192, dropout=0.0, attention_dropout=0.0, positions="rotary", norm="before", norm_eps=1e-5,
+        bias=False, gated=True, segments=0, window=128, global_every=3,
+    )  # fmt: skip
+
+
+PRESETS: dict[str, Shape] = {
+    "bert-tiny": _bert(2, 128),
+    "bert-mini": _bert(4, 256),
+    "bert-small": _bert(4, 512),
+    "bert-base": _bert(12, 768),
+    "bert-large": _bert(24, 1024),
+    "modernbert-tiny": _modernbert(4, 128, 192),
+    "modernbert-mini": _modernbert(7, 256, 384),
+    "modernbert-small": _modernbert(10, 384, 576),
+    "modernbert-base": _modernbert(22, 768, 1152),
+    "modernbert-large": _modernbert(28, 1024, 2624),
+}
+
+
+def resolve(value: Any) -> Any:
+    """A preset's name, alone or with settings that replace some of its own, to those settings.
+
+    ``"bert-mini"`` or ``{"name": "bert-mini", "layers": 3}``.
+    """
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict) or "name" not in value:
+        return value
+    changes = {k: v for k, v in value.items() if k != "name"}
+    return {**_named(str(value["name"])).model_dump(), **changes}
+
+
+def _named(name: str) -> Shape:
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(PRESETS)}"
+        raise ValueError(f"no model is named '{name}'; {hint}")
+    return PRESETS[name]
