@@ -1,8 +1,8 @@
 """Models by name: ``bert-base``, ``modernbert-mini``, …
 
-BERT's sizes are those of Devlin 2018 (1810.04805, base and large) and Turc 2019 (1908.08962, tiny, mini, small).
-ModernBERT's are those of Warner 2024 (2412.13663, table 4: base and large) and Weller 2025 (Ettin, 2507.11412, table 1:
-mini is its 17M, small its 32M); tiny follows their proportions.
+BERT's sizes are those of Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
+ModernBERT's are those of Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M,
+small its 32M); tiny follows their proportions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def _bert(layers: int, width: int) -> Shape:
 
 def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
     return Shape(
-        family="modernbert", vocab_size=50368, layers=layers, width=width, heads=width // 64, feed_forward=feed_forward,
-        max_length=8192, dropout=0.0, attention_dropout=0.0, positions="rotary", norm="before", norm_eps=1e-5,
+        family="modernbert", vocab_size=50368, layers=layers, width=width, heads=width // 64,
+        feed_forward=feed_forward, max_length=8192, dropout=0.0, attention_dropout=0.0, positions="rotary", norm="before", norm_eps=1e-5,
         bias=False, gated=True, segments=0, window=128, global_every=3,
     )  # fmt: skip
 

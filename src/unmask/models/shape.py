@@ -12,9 +12,7 @@ from unmask.config import Config
 class Shape(Config):
     """BERT, ModernBERT and all that differ from them by numbers and parts. Defaults are BERT-base's (Devlin 2018)."""
 
-    family: Literal["bert", "modernbert"] = Field(
-        "bert", description="Whose names and parts it has in Hugging Face"
-    )
+    family: Literal["bert", "modernbert"] = Field("bert", description="Whose names and parts it has in Hugging Face")
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
@@ -23,13 +21,9 @@ class Shape(Config):
     heads: int = Field(12, ge=1, description="Attention heads; they share the width")
     feed_forward: int = Field(3072, ge=1, description="Width inside the feed-forward sublayer")
     max_length: int = Field(512, ge=8, description="Longest sequence, special tokens included")
-    dropout: float = Field(
-        0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output"
-    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
-    positions: Literal["learned", "rotary"] = Field(
-        "learned", description="How a token knows where it stands"
-    )
+    positions: Literal["learned", "rotary"] = Field("learned", description="How a token knows where it stands")
     norm: Literal["after", "before"] = Field(
         "after", description="LayerNorm after each sublayer's sum, or before each sublayer"
     )
@@ -40,9 +34,7 @@ class Shape(Config):
     window: int | None = Field(
         None, ge=2, description="Width of local attention in layers that are not global; none: all global"
     )
-    global_every: int = Field(
-        1, ge=1, description="Every n-th layer sees everything, starting with the first"
-    )
+    global_every: int = Field(1, ge=1, description="Every n-th layer sees everything, starting with the first")
     rotary_base: float = Field(160_000.0, gt=0, description="Rotary base of global layers")
     local_rotary_base: float = Field(10_000.0, gt=0, description="Rotary base of local layers")
     init_std: float = Field(0.02, gt=0, description="Standard deviation of initial weights")

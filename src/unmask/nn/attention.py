@@ -15,9 +15,7 @@ from torch.nn import functional as F
 from unmask.nn.layout import Layout
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
-) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
     """Bidirectional attention inside each sequence; q, k, v and the result are [T, H, W].
 
     ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
@@ -28,9 +26,7 @@ def attend(
     return rows(q, k, v, layout, window, dropout)
 
 
-def rows(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
-) -> Tensor:
+def rows(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
     """Sequences side by side in rows, a mask between them."""
     q, k, v = (layout.to_rows(x).transpose(1, 2) for x in (q, k, v))
     mask = layout.mask(window)
@@ -47,7 +43,9 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None =
 
     side = -1 if window is None else window // 2
     borders, longest = layout.cu_seqlens, layout.max_length
-    return varlen_attn(q, k, v, borders, borders, longest, longest, window_size=(side, side))
+    mixed = varlen_attn(q, k, v, borders, borders, longest, longest, window_size=(side, side))
+    assert isinstance(mixed, Tensor)  # it returns more only when asked
+    return mixed
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None) -> Tensor:

@@ -37,9 +37,7 @@ class Answers:
 
     def to(self, device: torch.device) -> Answers:
         """The same answers on a device."""
-        return Answers(
-            self.index.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.stream
-        )
+        return Answers(self.index.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.stream)
 
 
 @dataclass
@@ -77,9 +75,7 @@ def collate(example: Example, row_length: int | None = None) -> Batch:
 def _sequences(stream: Stream, row_length: int | None) -> Sequences:
     segments = None if stream.segments is None else torch.from_numpy(stream.segments).long()
     tokens = torch.from_numpy(stream.tokens).long()
-    return Sequences(
-        tokens, torch.from_numpy(stream.position), segments, Layout.of(stream.lengths, row_length)
-    )
+    return Sequences(tokens, torch.from_numpy(stream.position), segments, Layout.of(stream.lengths, row_length))
 
 
 def _answers(targets: Targets) -> Answers:

@@ -64,8 +64,12 @@ class FeedForward(nn.Module):
         inner = self.into(x_TD)
         if self.gated:
             inner, gate = inner.chunk(2, -1)
-            return self.out(F.gelu(inner) * gate)  # type: ignore[no-any-return]
-        return self.out(F.gelu(inner))  # type: ignore[no-any-return]
+            return self.out(F.gelu(inner) * gate)
+        return self.out(F.gelu(inner))
+
+
+def _norm(shape: BlockShape) -> nn.LayerNorm:
+    return nn.LayerNorm(shape.width, shape.norm_eps, bias=shape.bias)
 
 
 class Block(nn.Module):
@@ -73,13 +77,12 @@ class Block(nn.Module):
 
     def __init__(self, shape: BlockShape, first: bool = False):
         super().__init__()
-        norm = lambda: nn.LayerNorm(shape.width, shape.norm_eps, bias=shape.bias)  # noqa: E731
         self.norm_before = shape.norm_before
         self.attention = Attention(shape)
         self.feed_forward = FeedForward(shape)
         # the embeddings' norm already stands before the first attention of a pre-norm encoder
-        self.attention_norm = nn.Identity() if first and shape.norm_before else norm()
-        self.feed_forward_norm = norm()
+        self.attention_norm = nn.Identity() if first and shape.norm_before else _norm(shape)
+        self.feed_forward_norm = _norm(shape)
         self.dropout = Dropout(shape.dropout)
         # where an adapter may sit
         self.after_attention: nn.Module = nn.Identity()
@@ -91,10 +94,10 @@ class Block(nn.Module):
             x_TD = x_TD + self._attend(self.attention_norm(x_TD), layout, angles)
             return x_TD + self._feed(self.feed_forward_norm(x_TD))
         x_TD = self.attention_norm(x_TD + self._attend(x_TD, layout, angles))
-        return self.feed_forward_norm(x_TD + self._feed(x_TD))  # type: ignore[no-any-return]
+        return self.feed_forward_norm(x_TD + self._feed(x_TD))
 
     def _attend(self, x_TD: Tensor, layout: Layout, angles: Angles | None) -> Tensor:
-        return self.after_attention(self.dropout(self.attention(x_TD, layout, angles)))  # type: ignore[no-any-return]
+        return self.after_attention(self.dropout(self.attention(x_TD, layout, angles)))
 
     def _feed(self, x_TD: Tensor) -> Tensor:
-        return self.after_feed_forward(self.dropout(self.feed_forward(x_TD)))  # type: ignore[no-any-return]
+        return self.after_feed_forward(self.dropout(self.feed_forward(x_TD)))

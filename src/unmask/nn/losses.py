@@ -23,11 +23,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None)
     logits = logits.float()
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
-        total = (
-            F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="none")
-            .mean(-1)
-            .sum()
-        )
+        total = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="none").mean(-1).sum()
     else:
         total = F.cross_entropy(logits, labels, weight=weights, reduction="sum")
     return Loss(total, len(labels), None if torch.is_grad_enabled() else _correct(logits, labels))

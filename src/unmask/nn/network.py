@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch
+from unmask.nn.heads import MaskedLMHead
 from unmask.nn.losses import Loss, cross_entropy
 
 
@@ -18,8 +19,8 @@ class Network(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)
         for head in heads.values():
-            if hasattr(head, "tie"):
-                head.tie(backbone.embeddings.tokens.weight)
+            if isinstance(head, MaskedLMHead):
+                head.tie(backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
         """Hidden states [T, D] of a stream; computed once a batch, however many heads ask."""

@@ -8,9 +8,7 @@ from torch import Tensor
 
 def angles(positions: Tensor, width: int, base: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, 1, width] for tokens at these positions [T], in float32."""
-    frequencies = base ** -(
-        torch.arange(0, width, 2, device=positions.device, dtype=torch.int64).float() / width
-    )
+    frequencies = base ** -(torch.arange(0, width, 2, device=positions.device, dtype=torch.int64).float() / width)
     angle = positions.float()[:, None] * frequencies
     angle = torch.cat([angle, angle], -1)[:, None]
     return angle.cos(), angle.sin()
