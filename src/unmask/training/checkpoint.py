@@ -1,0 +1,164 @@
+"""Checkpoints that survive a kill at any instant: written beside, then renamed.
+
+A checkpoint is ``checkpoints/step-N/`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``.
+Nothing of it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from unmask.errors import UserError
+
+
+@dataclass
+class State:
+    """Where a training run stands."""
+
+    step: int  # steps done
+    steps: int  # steps planned
+    tokens: int = 0  # real tokens read, over all ranks
+    seconds: float = 0.0
+    score: float | None = None  # held-out loss or negated task score; the lower the better
+    best: float | None = None  # the lowest score so far
+    data: str = ""  # hash of what is trained on
+    sums: dict[str, float] = field(default_factory=dict)  # of losses since the last line of metrics, by head
+    counts: dict[str, float] = field(default_factory=dict)  # of answers since then
+    grad_norm: float = 0.0
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, run: Path, keep: int = 2):
+        self.folder, self.keep = run / "checkpoints", keep
+
+    def all(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        found = [p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
+        return sorted(found, key=lambda p: int(p.name[5:]))
+
+    @property
+    def latest(self) -> Path | None:
+        """The newest checkpoint."""
+        return found[-1] if (found := self.all()) else None
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint with the lowest score; the newest where none was scored."""
+        scored = [(score, -int(p.name[5:]), p) for p in self.all() if (score := read_state(p).score) is not None]
+        return min(scored)[2] if scored else self.latest
+
+    def save(self, state: State, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> Path:
+        """Write a checkpoint; then forget old ones. A full disk leaves the ones there were."""
+        target = self.folder / f"step-{state.step}"
+        beside = self.folder / f".step-{state.step}.partial"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            write_file(beside / "model.safetensors", save(_plain(model)))
+            write_file(beside / "optimizer.safetensors", save(_plain(optimizer)))
+            write_file(beside / "state.json", json.dumps(asdict(state)).encode())
+            shutil.rmtree(target, ignore_errors=True)
+            beside.rename(target)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            last = f"the last one, {self.latest}, is whole" if self.latest else "there is none before it"
+            raise UserError(f"{target}: the checkpoint could not be written ({error.strerror}); {last}") from None
+        sync_folder(self.folder)
+        self._forget()
+        return target
+
+    def clean(self) -> None:
+        """Remove what a killed process left half-written."""
+        for leftover in self.folder.glob(".step-*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _forget(self) -> None:
+        kept = {*self.all()[-self.keep :], self.best}
+        for old in set(self.all()) - kept:
+            # renamed first, so that a kill in between leaves no half checkpoint under a good name
+            gone = old.with_name(f".{old.name}.partial")
+            old.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def read_state(checkpoint: Path) -> State:
+    """The ``state.json`` of a checkpoint."""
+    path = checkpoint / "state.json"
+    try:
+        return State(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: not the state of a checkpoint ({error}); delete {checkpoint} to use an older one"
+        ) from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; nothing in it is executed."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a checkpoint holds one") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside and rename it, so that readers see the old one or the new one, never half."""
+    beside = path.with_name(f".{path.name}.partial")
+    write_file(beside, content)
+    beside.rename(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the folder's entries are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Keep a second process out of a run folder."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = (run / ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"--out {run}: cannot write there ({error.strerror}); name a folder that can be written"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"--out {run}: another process is writing there; wait for it or name another folder"
+            ) from None
+        yield
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}

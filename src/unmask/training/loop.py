@@ -1,0 +1,237 @@
+"""The training loop. It knows batches, losses and weights; no objective and no model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from unmask.errors import UserError
+from unmask.nn import dropout
+from unmask.nn.batch import Batch
+from unmask.nn.losses import Loss
+from unmask.training import optim
+from unmask.training.checkpoint import Checkpoints, State, read_state, read_tensors
+from unmask.training.placement import Placement, Weights
+from unmask.training.settings import Training
+
+REHEARSALS = 4  # steps timed to plan a run by minutes, after one that is not
+
+
+class Work(Protocol):
+    """What is trained: the loop asks it for batches and losses."""
+
+    network: nn.Module
+    weights: Mapping[str, float]  # of each loss in the sum
+    steps_per_epoch: float
+    data: str  # hash of what is trained on
+
+    def batches(self, step: int) -> list[Batch]:
+        """This rank's part of a step, in as many pieces as are accumulated."""
+
+    def losses(self, batch: Batch) -> dict[str, Loss]:
+        """Sums and counts by head."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out figures; ``loss`` or ``score`` among them decides which checkpoint is best. Empty: none held out."""
+
+    def origin(self, step: int) -> str:
+        """Where a step's texts came from, to be named when its loss is not a number."""
+
+
+@dataclass
+class Step:
+    """What one step came to."""
+
+    number: int
+    sums: dict[str, Tensor]  # of the losses by head, this rank's
+    counts: dict[str, float]  # of the answers by head, all ranks'
+    grad_norm: Tensor
+
+
+@dataclass
+class Trainer:
+    """Everything that changes while training, and the verbs that change it."""
+
+    work: Work
+    settings: Training
+    placement: Placement
+    checkpoints: Checkpoints
+
+    def __post_init__(self) -> None:
+        self.weights = Weights(self.work.network, self.placement)
+        self.optimizer = optim.adamw(self.weights.trained, self.settings)
+        self.state = State(step=0, steps=0, data=self.work.data)
+
+    def restore(self) -> bool:
+        """Continue from the newest checkpoint, if there is one."""
+        self.checkpoints.clean()
+        if (latest := self.checkpoints.latest) is None:
+            return False
+        self.state = read_state(latest)
+        if self.state.data != self.work.data:
+            raise UserError(f"{latest}: was trained on other data; give back the old data or use --overwrite")
+        self.weights.load(read_tensors(latest / "model.safetensors"))
+        optim.restore(self.optimizer, self.weights.trained, read_tensors(latest / "optimizer.safetensors"))
+        return True
+
+    def save(self, score: float | None = None) -> None:
+        """Write a checkpoint."""
+        memory = optim.state_of(self.optimizer, self.weights.trained)
+        if self.placement.main:
+            self.checkpoints.save(replace(self.state, score=score), self.weights.masters, memory)
+
+    def plan(self) -> None:
+        """Decide the number of steps."""
+        settings = self.settings
+        if settings.minutes is not None:
+            self.state.steps = max(1, int(settings.minutes * 60 / self._seconds_per_step()))
+        elif settings.epochs is not None:
+            self.state.steps = max(1, round(settings.epochs * self.work.steps_per_epoch))
+        else:
+            self.state.steps = settings.steps or 2000
+
+    def step(self) -> Step:
+        """One step: forward, backward, update."""
+        step, batches = self.state.step, self.work.batches(self.state.step)
+        sums, counts = self._gradients(step, batches)
+        length = optim.clip(self.weights.gather(), self.settings.clip)
+        done = Step(step, sums, counts, length)
+        if self.placement.device.type == "cpu":
+            self.check(done)  # on a GPU this would wait for it; there a whole window is checked at once
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(step, self.state.steps)
+        self.optimizer.step()
+        self.weights.publish()
+        self.weights.clear()
+        self.state.step += 1
+        self.state.tokens += int(self.placement.sum([float(sum(b.tokens for b in batches))])[0])
+        return done
+
+    def check(self, step: Step) -> None:
+        """Stop where a loss or a gradient is not a number."""
+        bad = [name for name, total in step.sums.items() if not math.isfinite(total.item())]
+        if not bad and math.isfinite(step.grad_norm.item()):
+            return
+        what = f"the loss of {bad[0]}" if bad else "the gradient"
+        good = self.checkpoints.latest or "none; nothing was saved yet"
+        raise UserError(
+            f"step {step.number}: {what} is not a finite number; its texts: {self.work.origin(step.number)}; "
+            f"last good checkpoint: {good}; a lower --lr or --precision float32 may help"
+        )
+
+    def _gradients(self, step: int, batches: list[Batch]) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Add up the gradients of the mean losses over all batches and ranks."""
+        counts = self._counts(batches)
+        sums: dict[str, Tensor] = {}
+        for part, batch in enumerate(batches):
+            dropout.seed(self.settings.seed, step, part * self.placement.world + self.placement.rank)
+            losses = self.work.losses(batch.to(self.placement.device))
+            total = sum(self.work.weights[n] * loss.total / max(1.0, counts[n]) for n, loss in losses.items())
+            if isinstance(total, Tensor) and total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]
+            if len(batches) > 1:
+                self.weights.gather()
+            for name, loss in losses.items():
+                sums[name] = sums[name] + loss.total.detach() if name in sums else loss.total.detach()
+        self.placement.sum_gradients(self.weights.gather())
+        return sums, counts
+
+    def _counts(self, batches: list[Batch]) -> dict[str, float]:
+        """Answers by head over all batches and ranks, known before anything is computed."""
+        names = list(self.work.weights)
+        here = [float(sum(batch.counts.get(name, 0) for batch in batches)) for name in names]
+        return dict(zip(names, self.placement.sum(here), strict=True))
+
+    def _seconds_per_step(self) -> float:
+        """Time some steps without moving anything."""
+        for rehearsal in range(REHEARSALS + 1):
+            if rehearsal == 1:
+                begin = time.monotonic()
+            self._gradients(rehearsal, self.work.batches(rehearsal))
+            self.weights.clear()
+        mine = (time.monotonic() - begin) / REHEARSALS
+        return self.placement.sum([mine])[0] / self.placement.world
+
+
+class Window:
+    """The steps since the last line of metrics. Its sums live in the state, so that a resumed run logs alike."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.steps: list[Step] = []
+        self.since, self.tokens = time.monotonic(), trainer.state.tokens
+
+    def add(self, step: Step) -> None:
+        """Take a step in, without waiting for the device."""
+        self.steps.append(step)
+
+    def settle(self) -> None:
+        """Bring what the steps came to into the state."""
+        state, placement = self.trainer.state, self.trainer.placement
+        for step in self.steps:
+            self.trainer.check(step)
+            totals = placement.sum([total.item() for total in step.sums.values()])
+            for name, total in zip(step.sums, totals, strict=True):
+                state.sums[name] = state.sums.get(name, 0.0) + total
+                state.counts[name] = state.counts.get(name, 0.0) + step.counts[name]
+            state.grad_norm = step.grad_norm.item()
+        now = time.monotonic()
+        state.seconds += now - self.since
+        self.since = now
+        self.steps.clear()
+
+    def close(self) -> dict[str, object]:
+        """One line of metrics: mean losses per answer, and a new window."""
+        self.settle()
+        state, weights = self.trainer.state, self.trainer.work.weights
+        means = {name: total / max(1.0, state.counts[name]) for name, total in state.sums.items()}
+        line: dict[str, object] = {
+            "step": state.step,
+            "split": "train",
+            "loss": sum(weights[name] * mean for name, mean in means.items()),
+            **{f"loss/{name}": mean for name, mean in means.items()},
+            "lr": self.trainer.settings.rate(state.step - 1, state.steps),
+            "grad_norm": state.grad_norm,
+            "tokens": state.tokens,
+            "seconds": round(state.seconds, 3),
+        }
+        state.sums.clear()
+        state.counts.clear()
+        return line
+
+
+def train(trainer: Trainer, log: Callable[[dict[str, object]], None]) -> State:
+    """Train to the planned end, from wherever the run folder stands. ``log`` gets each line of metrics."""
+    settings, state = trainer.settings, trainer.state
+    window = Window(trainer)
+    while state.step < state.steps:
+        window.add(trainer.step())
+        last = state.step == state.steps
+        if state.step % settings.log_every == 0 or last:
+            log(window.close())
+        score = None
+        if state.step % settings.eval_every == 0 or last:
+            score = _evaluate(trainer, window, log)
+        improved = score is not None and (state.best is None or score < state.best)
+        if improved:
+            state.best = score
+        if state.step % settings.save_every == 0 or last or improved:
+            window.settle()
+            trainer.save(score)
+    return state
+
+
+def _evaluate(trainer: Trainer, window: Window, log: Callable[[dict[str, object]], None]) -> float | None:
+    """Held-out figures into the metrics; their score, the lower the better. Its time is not the training's."""
+    window.settle()
+    held_out = trainer.work.evaluate()
+    window.since = time.monotonic()
+    if not held_out:
+        return None
+    log({"step": trainer.state.step, "split": "valid", **held_out})
+    return -held_out["score"] if "score" in held_out else held_out["loss"]
