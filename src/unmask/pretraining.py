@@ -1,0 +1,97 @@
+"""Pre-training as the loop sees it: a corpus, objectives, a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.batch import Batch, collate
+from unmask.nn.losses import Loss
+from unmask.nn.network import Network
+from unmask.objectives.base import Objective
+from unmask.text import sampling
+from unmask.text.sampling import Plan
+from unmask.training.placement import Placement
+from unmask.training.settings import Training
+
+HELD_OUT_STEPS = 50  # at most so many batches are evaluated
+
+
+def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> Network:
+    """A fresh network for these objectives; the seed alone decides its weights."""
+    torch.manual_seed(seed)
+    heads = {name: head for objective in objectives.values() for name, head in objective.heads(shape).items()}
+    return Network(Encoder(shape), heads)
+
+
+class Pretraining:
+    """A network that answers objectives on a corpus."""
+
+    def __init__(
+        self,
+        network: Network,
+        objectives: Mapping[str, Objective],
+        plan: Plan,
+        held_out: Plan | None,
+        settings: Training,
+        placement: Placement,
+    ):
+        self.network, self.objectives, self.plan, self.held_out = network, list(objectives.values()), plan, held_out
+        self.settings, self.placement = settings, placement
+        self.weights = {head: o.weight for o in self.objectives for head in o.answers()}
+        self.steps_per_epoch = plan.rows / plan.rows_per_step
+        self.data = plan.corpus.hash
+
+    def batches(self, step: int) -> list[Batch]:
+        """This rank's part of a step, in as many pieces as are accumulated."""
+        pieces = self.settings.accumulate
+        places = range(self.placement.rank * pieces, (self.placement.rank + 1) * pieces)
+        return [self._batch(self.plan, step, place, self.placement.world * pieces) for place in places]
+
+    def losses(self, batch: Batch) -> dict[str, Loss]:
+        """Every objective's sums and counts."""
+        return {name: loss for o in self.objectives for name, loss in o.loss(self.network, batch).items()}
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean losses and accuracies on held-out text, corrupted the same way each time."""
+        if self.held_out is None:
+            return {}
+        self.network.eval()
+        with torch.no_grad():
+            totals = self._totals(self._held_out_batches())
+        self.network.train()
+        means = {f"{what}/{name}": total / max(1.0, count) for (what, name), (total, count) in totals.items()}
+        loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
+        return {"loss": loss, **means}
+
+    def origin(self, step: int) -> str:
+        """The documents of a step."""
+        slots, _, _ = self.plan.slots(step)
+        numbers = sorted(set(slots.document.tolist()))
+        return "documents " + ", ".join(map(str, numbers[:20])) + (", …" if len(numbers) > 20 else "")
+
+    def _totals(self, batches: Iterator[Batch]) -> dict[tuple[str, str], tuple[float, float]]:
+        totals: dict[tuple[str, str], tuple[float, float]] = {}
+        for batch in batches:
+            for name, loss in self.losses(batch.to(self.placement.device)).items():
+                assert loss.correct is not None  # counted whenever gradients are off
+                for what, value in (("loss", loss.total), ("accuracy", loss.correct)):
+                    total, count = totals.get((what, name), (0.0, 0.0))
+                    totals[what, name] = total + value.item(), count + loss.count
+        return totals
+
+    def _held_out_batches(self) -> Iterator[Batch]:
+        assert self.held_out is not None
+        whole = int(np.ceil(self.held_out.rows / self.held_out.rows_per_step))
+        for step in range(min(HELD_OUT_STEPS, whole)):
+            yield self._batch(self.held_out, step, 0, 1)
+
+    def _batch(self, plan: Plan, step: int, rank: int, world: int) -> Batch:
+        example = sampling.batch(
+            plan, self.objectives, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world
+        )
+        return collate(example, plan.length)
