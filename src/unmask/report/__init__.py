@@ -11,7 +11,7 @@
     language           "en", "zh"
     figures            {name: number} on held-out data; over several seeds their means.
                        pretrain: "loss", "loss/masked_lm", "accuracy/masked_lm", "perplexity", …
-                       finetune: the task's scores: "accuracy", "f1", …; of the test file if given, else of the valid file
+                       finetune: the task's scores: "accuracy", "f1", …; of the test file if given, else the valid file
     held_out           "valid" | "test": what ``figures`` were measured on
     main               name of the most important figure
     seeds              [1, 2, 3]
@@ -22,9 +22,9 @@
     seconds            of training (of all seeds)
     device, precision  "cpu", "bfloat16"
     model              {"name": "modernbert-mini", "parameters": 11000000, "layers": 6, "width": 256, …}; shown as it is
-    data               facts, shown as they are: {"documents": 9, "tokens": 9, "tokens_per_word": 1.3, "vocabulary": 8192,
-                       "unknown": 0.001, "fill": 0.99, "cut": 0, "skipped": 0, …}; a value may itself be such a dict
-                       (finetune: {"train": {"rows": 9, "cut_rows": 1, "cut_tokens": 50, …}, "valid": {…}})
+    data               facts, shown as they are: {"documents": 9, "tokens": 9, "tokens_per_word": 1.3,
+                       "vocabulary": 8192, "unknown": 0.001, "fill": 0.99, "cut": 0, "skipped": 0, …}; a value
+                       may itself be such a dict (finetune: {"train": {"rows": 9, "cut_rows": 1, …}, "valid": {…}})
     task               finetune: "classify", "tag", …
     dataset            finetune: what is learnt, alike for runs that may be compared: "sst-2"
     init               finetune: "pretrained" | "random"
