@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -67,17 +68,21 @@ class Trainer:
         self.optimizer = optim.adamw(self.weights.trained, self.settings)
         self.state = State(step=0, steps=0, data=self.work.data)
 
-    def restore(self) -> bool:
-        """Continue from the newest checkpoint, if there is one."""
+    def begin(self) -> int:
+        """Continue from the newest checkpoint, or plan a new run. Returns the number of steps already done."""
         self.checkpoints.clean()
-        if (latest := self.checkpoints.latest) is None:
-            return False
+        if self.checkpoints.latest is None:
+            self._plan()
+        else:
+            self._restore(self.checkpoints.latest)
+        return self.state.step
+
+    def _restore(self, latest: Path) -> None:
         self.state = read_state(latest)
         if self.state.data != self.work.data:
             raise UserError(f"{latest}: was trained on other data; give back the old data or use --overwrite")
         self.weights.load(read_tensors(latest / "model.safetensors"))
         optim.restore(self.optimizer, self.weights.trained, read_tensors(latest / "optimizer.safetensors"))
-        return True
 
     def save(self, score: float | None = None) -> None:
         """Write a checkpoint."""
@@ -85,7 +90,7 @@ class Trainer:
         if self.placement.main:
             self.checkpoints.save(replace(self.state, score=score), self.weights.masters, memory)
 
-    def plan(self) -> None:
+    def _plan(self) -> None:
         """Decide the number of steps."""
         settings = self.settings
         if settings.minutes is not None:
@@ -206,7 +211,7 @@ class Window:
 
 
 def train(trainer: Trainer, log: Callable[[dict[str, object]], None]) -> State:
-    """Train to the planned end, from wherever the run folder stands. ``log`` gets each line of metrics."""
+    """Train to the planned end, from where ``trainer.begin()`` found the run. ``log`` gets each line of metrics."""
     settings, state = trainer.settings, trainer.state
     window = Window(trainer)
     while state.step < state.steps:

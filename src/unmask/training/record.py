@@ -39,15 +39,13 @@ class Record:
 
         self.path, self.facts = run / "metrics.jsonl", facts
         run.mkdir(parents=True, exist_ok=True)
-        lines = _read(self.path)
+        lines = read_lines(self.path)
         mine = [line for line in lines if self._is_mine(line)]
         kept = [line for line in lines if not self._is_mine(line) or line["step"] <= step]
         self.dropped = len(lines) - len(kept)
         replace_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         events = run.joinpath("events", *(f"{name}-{value}" for name, value in facts.items()))
-        shutil.rmtree(
-            events, ignore_errors=True
-        )  # a killed process took its unwritten events along: write all anew
+        shutil.rmtree(events, ignore_errors=True)  # a killed process took its unwritten events along: write all anew
         self._events = SummaryWriter(str(events))
         self._file = self.path.open("a", encoding="utf-8")
         self._tokens, self._seconds = 0.0, 0.0  # at the line before
@@ -95,7 +93,7 @@ class Record:
                 self._events.add_scalar(f"{line['split']}/{name}", value, line["step"])
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of metrics there are; the last one may have been cut off by a kill."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     *whole, _cut_off = text.split("\n")
@@ -113,17 +111,22 @@ def _line(path: Path, number: int, text: str) -> dict[str, Any]:
     return line
 
 
-def finite(value: Any) -> Any:
-    """The same as plain JSON: what is not a finite number becomes null, and a dict's ``not_finite`` names it."""
+def finite(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in plain JSON: numbers that are not finite become null, and ``not_finite`` says which they were."""
+    lost: list[str] = []
+    plain: dict[str, Any] = _plain(value, "", lost)
+    return {**plain, "not_finite": lost} if lost else plain
+
+
+def _plain(value: Any, path: str, lost: list[str]) -> Any:
     if isinstance(value, Mapping):
-        plain = {str(name): finite(item) for name, item in value.items()}
-        lost = [name for name, item in value.items() if item is not None and plain[str(name)] is None]
-        return {**plain, "not_finite": lost} if lost else plain
+        return {str(name): _plain(item, f"{path}.{name}", lost) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [_plain(item, f"{path}.{place}", lost) for place, item in enumerate(value)]
     if hasattr(value, "tolist"):  # numpy and torch, numbers and arrays
-        return finite(value.tolist())
+        return _plain(value.tolist(), path, lost)
     if isinstance(value, float) and not math.isfinite(value):
+        lost.append(path.removeprefix("."))
         return None
     return str(value) if isinstance(value, Path) else value
 
@@ -147,9 +150,7 @@ def write_result(run: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             "finished": time.strftime("%Y-%m-%d %H:%M"),
         }
     )
-    replace_file(
-        run / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False).encode()
-    )
+    replace_file(run / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False).encode())
     return result
 
 
