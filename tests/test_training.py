@@ -157,7 +157,7 @@ def test_it_learns(tmp_path: Path) -> None:
     still = SHAPE.model_copy(update={"dropout": 0.0, "attention_dropout": 0.0})
     _, lines = run(tmp_path, Copying(still), steps=150, lr=5e-3)
     losses = [line["loss"] for line in lines if line["split"] == "train"]
-    assert losses[0] > 3.5 and losses[-1] < 1.0  # type: ignore[operator]
+    assert losses[0] > 3.5 and losses[-1] < losses[0] / 2  # type: ignore[operator]
 
 
 def test_bfloat16_follows_float32(tmp_path: Path) -> None:

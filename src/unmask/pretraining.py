@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +16,14 @@ from unmask.nn.losses import Loss
 from unmask.nn.network import Network
 from unmask.objectives.base import Objective
 from unmask.text import sampling
+from unmask.text.example import Array, Example, Stream, Targets
 from unmask.text.sampling import Plan
+from unmask.text.tokenizer import Tokenizer
 from unmask.training.placement import Placement
 from unmask.training.settings import Training
 
 HELD_OUT_STEPS = 50  # at most so many batches are evaluated
+SHOWN = 40  # tokens of a text in which masks are filled
 
 
 def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> Network:
@@ -26,6 +31,15 @@ def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> 
     torch.manual_seed(seed)
     heads = {name: head for objective in objectives.values() for name, head in objective.heads(shape).items()}
     return Network(Encoder(shape), heads)
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """No dropout and no gradients for a while."""
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train()
 
 
 class Pretraining:
@@ -60,10 +74,8 @@ class Pretraining:
         """Mean losses and accuracies on held-out text, corrupted the same way each time."""
         if self.held_out is None:
             return {}
-        self.network.eval()
-        with torch.no_grad():
+        with evaluating(self.network):
             totals = self._totals(self._held_out_batches())
-        self.network.train()
         means = {f"{what}/{name}": total / max(1.0, count) for (what, name), (total, count) in totals.items()}
         loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
         return {"loss": loss, **means}
@@ -73,6 +85,34 @@ class Pretraining:
         slots, _, _ = self.plan.slots(step)
         numbers = sorted(set(slots.document.tolist()))
         return "documents " + ", ".join(map(str, numbers[:20])) + (", …" if len(numbers) > 20 else "")
+
+    def filled(self, wanted: int) -> list[dict[str, Any]]:
+        """Masks filled in stretches of (held-out) text, in the form of `unmask.report`; none without a masked LM."""
+        if "masked_lm" not in self.network.heads:
+            return []
+        plan = self.held_out or self.plan
+        slots, _, _ = plan.slots(0)
+        starts = (np.cumsum(slots.lengths) - slots.lengths)[:wanted]
+        stretches = [slots.tokens[a : a + min(n, SHOWN)] for a, n in zip(starts, slots.lengths, strict=False)]
+        return [self._fill(plan.corpus.tokenizer, np.asarray(tokens), n) for n, tokens in enumerate(stretches)]
+
+    def _fill(self, tokenizer: Tokenizer, tokens: Array, n: int) -> dict[str, Any]:
+        """Hide one or two tokens of a text and let the network guess."""
+        hidden = np.sort(np.random.default_rng(n).choice(len(tokens), min(2, len(tokens)), replace=False))
+        masked = tokens.copy()
+        masked[hidden] = tokenizer.mask
+        stream = Stream(np.concatenate([[tokenizer.cls], masked, [tokenizer.sep]]), np.array([len(tokens) + 2]))
+        example = Example({"encoder": stream}, {"masked_lm": Targets(hidden + 1, tokens[hidden])})
+        with evaluating(self.network):
+            logits = self.network.logits(collate(example).to(self.placement.device), "masked_lm")
+        best = logits.float().softmax(-1).topk(5)
+        guesses = [
+            [[tokenizer.tokens([int(i)])[0], float(p)] for p, i in zip(*row, strict=True)]
+            for row in zip(best.values, best.indices, strict=True)
+        ]
+        truths = tokenizer.tokens(tokens[hidden].tolist())
+        masks = [{"truth": t, "guesses": g} for t, g in zip(truths, guesses, strict=True)]
+        return {"text": tokenizer.decode(masked.tolist()), "masks": masks}
 
     def _totals(self, batches: Iterator[Batch]) -> dict[tuple[str, str], tuple[float, float]]:
         totals: dict[tuple[str, str], tuple[float, float]] = {}

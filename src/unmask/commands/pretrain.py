@@ -1,0 +1,167 @@
+"""Pre-train an encoder on a corpus, with one objective or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from unmask.config import choice
+from unmask.models.shape import Shape
+from unmask.objectives.base import Objective
+from unmask.presets import PRESETS, resolve
+from unmask.text import sampling
+from unmask.training.settings import Training
+
+if TYPE_CHECKING:
+    from unmask.pretraining import Pretraining
+    from unmask.text.corpus import Corpus
+    from unmask.text.sampling import Plan
+    from unmask.training.loop import Trainer
+
+Objectives = choice("Objectives", "unmask.objectives", several=True)
+
+
+class Pretrain(Training):
+    """Pre-train an encoder on a corpus, with one objective or several.
+
+    Repeating the command continues the run; ``overwrite`` starts anew.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("corpus",)
+
+    corpus: Path = Field(description="A folder that `unmask prepare` made")
+    out: Path = Field(description="The run's folder")
+    model: Annotated[Shape, BeforeValidator(resolve)] = Field(
+        PRESETS["modernbert-mini"], description="A preset (see `unmask list models`); its numbers are options too"
+    )
+    objective: Objectives = Field(  # type: ignore[valid-type]
+        "masked_lm", description="What is learned; several are joined by commas"
+    )
+    input_format: Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences"] | None = Field(
+        None, description="How text is cut (RoBERTa §4.2); by default full_sentences, or segment_pair to compare pairs"
+    )
+    length: int = Field(128, ge=8, description="Tokens in a sequence, special tokens included")
+    batch_size: int = Field(32, ge=1, description="Rows of that length in a step, over all ranks and pieces")
+    overwrite: bool = Field(False, description="Delete the run that is in the folder and start anew")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.length > self.model.max_length:
+            raise ValueError(f"length {self.length} is more than the model's max_length, {self.model.max_length}")
+        sampling.formats(self.objectives, self.input_format)  # refuses what does not go together
+        return self
+
+    @property
+    def objectives(self) -> dict[str, Objective]:
+        """The chosen objectives by name."""
+        chosen: dict[str, Objective] = self.objective.chosen  # type: ignore[attr-defined]
+        return chosen
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end, or continue to it; the folder then holds a model and a page. Returns `result.json`."""
+        from unmask.text.corpus import Corpus
+        from unmask.training.run import opened
+
+        corpus = Corpus.open(self.corpus)
+        config = self.resolved(corpus.tokenizer.size)
+        with opened(self.out, config, self.overwrite):
+            return _train(config, corpus)
+
+    def resolved(self, vocab_size: int) -> Pretrain:
+        """The same settings with everything filled in that the corpus decides."""
+        shape = self.model.model_copy(update={"vocab_size": vocab_size})
+        input_format = self.input_format or sampling.formats(self.objectives, None)[0]
+        return self.model_copy(update={"model": shape, "input_format": input_format})
+
+    def plan(self, corpus: Corpus) -> Plan:
+        """How this corpus becomes steps."""
+        assert self.input_format is not None  # resolved
+        return sampling.Plan(corpus, self.input_format, self.length, self.batch_size, self.seed)
+
+
+def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
+    """Build, train, and write down what came of it."""
+    from unmask.training.loop import train
+    from unmask.training.progress import Progress
+    from unmask.training.record import Record
+
+    trainer = _trainer(config, corpus)
+    corpus.tokenizer.save(config.out)
+    done, quiet = trainer.begin(), not trainer.placement.main
+    with Record(config.out, done) as record, Progress("pretrain", trainer.state.steps, done, quiet=quiet) as progress:
+
+        def log(line: dict[str, Any]) -> None:
+            written = record.log(line)
+            shown = {key: written[key] for key in ("loss", "tokens_per_second") if written.get(key) is not None}
+            if line["split"] == "train":
+                progress.update(line["step"], **shown)
+
+        train(trainer, log)
+    return _finish(config, corpus, trainer)
+
+
+def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
+    from unmask.pretraining import Pretraining, network_of
+    from unmask.text.corpus import Corpus
+    from unmask.training.checkpoint import Checkpoints
+    from unmask.training.loop import Trainer
+    from unmask.training.placement import Placement
+
+    placement = Placement.of(config)
+    valid = corpus.folder / "valid"
+    held_out = config.plan(Corpus.open(valid)) if valid.exists() else None
+    network = network_of(config.model, config.objectives, config.seed)
+    work = Pretraining(network, config.objectives, config.plan(corpus), held_out, config, placement)
+    return Trainer(work, config, placement, Checkpoints(config.out, config.keep))
+
+
+def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    """The figures of the best checkpoint, some filled masks, the page and the card."""
+    import json
+
+    from unmask.report.card import write_card
+    from unmask.report.run import write_report
+    from unmask.training.checkpoint import read_tensors, replace_file
+    from unmask.training.record import write_result
+
+    work: Pretraining = trainer.work  # type: ignore[assignment]
+    best = trainer.checkpoints.best
+    assert best is not None  # the last step was saved
+    trainer.weights.load(read_tensors(best / "model.safetensors"))
+    samples = {"fill": work.filled(5)}
+    replace_file(config.out / "samples.json", json.dumps(samples, ensure_ascii=False).encode())
+    result = write_result(config.out, _facts(config, corpus, trainer))
+    write_report(config.out)
+    write_card(config.out)
+    return result
+
+
+def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    """What `result.json` says of a pre-training run."""
+    work: Pretraining = trainer.work  # type: ignore[assignment]
+    figures, state = work.evaluate(), trainer.state
+    return {
+        "kind": "pretrain",
+        "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
+        "language": corpus.language,
+        "figures": figures,
+        "held_out": "valid",
+        "main": "loss",
+        "seeds": [config.seed],
+        "steps": state.steps,
+        "tokens": state.tokens,
+        "seconds": state.seconds,
+        "device": trainer.placement.device.type,
+        "precision": str(trainer.placement.dtype).removeprefix("torch."),
+        "model": {"parameters": sum(p.numel() for p in work.network.parameters()), **config.model.model_dump()},
+        "data": {
+            "documents": corpus.documents,
+            "sentences": corpus.sentences,
+            "tokens": corpus.tokens,
+            "vocabulary": corpus.tokenizer.size,
+            "fill": work.plan.fill,
+        },
+        "chosen": config.model_dump(mode="json", exclude_unset=True),
+    }
