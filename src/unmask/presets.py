@@ -38,6 +38,19 @@ PRESETS: dict[str, Shape] = {
     "modernbert-large": _modernbert(28, 1024, 2624),
 }
 
+PAPERS: dict[str, str] = {
+    "bert-tiny": "Turc 2019 (1908.08962)",
+    "bert-mini": "Turc 2019 (1908.08962)",
+    "bert-small": "Turc 2019 (1908.08962)",
+    "bert-base": "Devlin 2018 (1810.04805)",
+    "bert-large": "Devlin 2018 (1810.04805)",
+    "modernbert-tiny": "in proportion to Weller 2025",
+    "modernbert-mini": "Weller 2025 (2507.11412)",
+    "modernbert-small": "Weller 2025 (2507.11412)",
+    "modernbert-base": "Warner 2024 (2412.13663)",
+    "modernbert-large": "Warner 2024 (2412.13663)",
+}
+
 
 def resolve(value: Any) -> Any:
     """A preset's name, alone or with settings that replace some of its own, to those settings.

@@ -44,7 +44,7 @@ def _line(cls: type[Config], path: str, field: FieldInfo | None, detail: Any, sp
         path = ".".join(map(str, detail["loc"]))
         return f"{spell(path)}: no such option" + _suggestion(cls, path, spell, True)
     if kind == "missing":
-        meaning = f": {field.description}" if field and field.description else ""
+        meaning = f": {field.description} ({fits(field)})" if field else ""
         return f"{spell(path)} is missing{meaning}"
     if kind == "value_error":
         return f"{spell(path)}: {context['error']}" if path else str(context["error"])

@@ -34,7 +34,6 @@ class Option:
     path: str  # objective.masked_lm.rate
     short: str  # objective.rate: the member of a choice may be left out
     field: FieldInfo
-    owner: tuple[str, ...]  # ("objective", "masked_lm"): the group it is shown in
 
     @property
     def choice(self) -> type[Choice] | None:
@@ -79,14 +78,26 @@ class Option:
 
 def options(cls: type[Config], path: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Option]:
     """Everything that can be set of a config, nested settings and every member of every choice included."""
+    for option in level(cls, path, short):
+        yield option
+        for group in groups(option):
+            yield from options(*group)
+
+
+def level(cls: type[Config], path: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Option]:
+    """What can be set at one level of a config."""
     for name, field in cls.model_fields.items():
-        here, brief = (*path, name), (*short, name)
-        yield (option := Option(".".join(here), ".".join(brief), field, path))
-        if option.choice:
-            for member in option.choice.members():
-                yield from options(option.choice.member(member), (*here, member), brief)
-        elif option.settings:
-            yield from options(option.settings, here, brief)
+        yield Option(".".join([*path, name]), ".".join([*short, name]), field)
+
+
+def groups(option: Option) -> Iterator[tuple[type[Config], tuple[str, ...], tuple[str, ...]]]:
+    """The levels below an option, as arguments of `level`: nested settings, or those of each member of a choice."""
+    path, short = tuple(option.path.split(".")), tuple(option.short.split("."))
+    if option.choice:
+        for name in option.choice.members():
+            yield option.choice.member(name), (*path, name), short
+    elif option.settings:
+        yield option.settings, path, short
 
 
 def fits(field: FieldInfo) -> str:

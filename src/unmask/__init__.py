@@ -1,0 +1,40 @@
+"""Pre-train, fine-tune and compare the whole BERT family on your own text.
+
+Everything is imported when it is first used: ``import unmask`` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unmask.loading import load as load
+
+    prepare: Callable[..., Any]
+    pretrain: Callable[..., Any]
+    finetune: Callable[..., Any]
+    predict: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    fill: Callable[..., Any]
+    convert: Callable[..., Any]
+
+__all__ = ["convert", "evaluate", "fill", "finetune", "load", "predict", "prepare", "pretrain"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from unmask.loading import load as value
+    elif name in __all__:
+        from unmask.commands import function
+
+        value = function(name)
+    else:
+        raise AttributeError(f"module 'unmask' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,82 @@
+"""The program: a word to a command, and one line where something fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from importlib.metadata import version
+
+from unmask.commandline.arguments import parse, spelling
+from unmask.commands import command, words
+from unmask.config import build
+from unmask.config.near import hint
+from unmask.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main(argv: list[str]) -> int:
+    """Run one command. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted, 141 reader gone."""
+    try:
+        _dispatch(argv)
+        sys.stdout.flush()
+        return 0
+    except UserError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+            where = f"{error.filename}: " if error.filename is not None else ""
+            return _fail(f"{where}{error.strerror}", 1 if error.errno in _FULL else 2)
+        return _fail(f"internal error: {type(error).__name__}: {error} ({_traceback()})", 1)
+
+
+def _dispatch(argv: list[str]) -> None:
+    if not argv or argv[0] in ("-h", "--help"):
+        from unmask.commandline.help import program_help
+
+        return program_help()
+    if argv[0] == "--version":
+        return print(version("unmask"))
+    if argv[0] not in (known := words()):
+        what = "option" if argv[0].startswith("-") else "command"
+        raise UserError(f"{argv[0]}: no such {what}; {hint(argv[0], known)}")
+    _run(argv[0], argv[1:])
+
+
+def _run(word: str, argv: list[str]) -> None:
+    cls = command(word)
+    arguments = parse(cls, argv)
+    if arguments.help:
+        from unmask.commandline.help import command_help
+
+        return command_help(cls)
+    shown = spelling(cls, arguments)
+    config = build(cls, arguments.given, arguments.recipe, lambda path: shown.get(path, f"--{path}"))
+    config.run()  # type: ignore[attr-defined]
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get("UNMASK_TRACEBACK") and code != 130:
+        traceback.print_exc()
+    print("unmask: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _traceback() -> str:
+    """Where the traceback of what just happened was written."""
+    if os.environ.get("UNMASK_TRACEBACK"):
+        return "traceback above"
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="unmask-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return f"please report it with {file.name}"

@@ -1,0 +1,75 @@
+"""Show what there is: models, objectives, tasks, tuning methods or tokenizers, with their papers."""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from unmask.config import Config, folder
+
+Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers"]
+
+TOKENIZERS = (
+    (
+        "wordpiece",
+        "Pieces of words, the longest first, as BERT has",
+        "Schuster & Nakajima 2012; Wu 2016 (1609.08144)",
+    ),
+    (
+        "bpe",
+        "Pairs merged by frequency, over bytes, as RoBERTa and ModernBERT have",
+        "Sennrich 2015 (1508.07909)",
+    ),
+    ("unigram", "Pieces of the likeliest cut, as ALBERT has", "Kudo 2018 (1804.10959)"),
+    ("characters", "One token per character", "none"),
+)
+
+
+class List(Config):
+    """Show what there is, with the paper it comes from."""
+
+    positional: ClassVar[tuple[str, ...]] = ("what",)
+
+    what: Kind = Field(description="What to list")
+
+    def run(self) -> list[str]:
+        """Print a table; the names are returned."""
+        table = {"models": _models, "tokenizers": _tokenizers}.get(self.what, lambda: _folder(self.what))()
+        Console(highlight=False).print(table)
+        return list(map(str, table.columns[0].cells))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        numeric = column in ("layers", "width", "heads", "parameters")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric or column == "name")
+    return table
+
+
+def _models() -> Table:
+    from unmask.presets import PAPERS, PRESETS
+
+    table = _table("name", "layers", "width", "heads", "parameters", "paper")
+    for name, shape in PRESETS.items():
+        numbers = (shape.layers, shape.width, shape.heads, f"{shape.parameters / 1e6:.1f} M")
+        table.add_row(name, *map(str, numbers), PAPERS[name])
+    return table
+
+
+def _folder(name: str) -> Table:
+    table = _table("name", "what it is")
+    for member, cls in folder(f"unmask.{name}").items():
+        table.add_row(member, " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split()))
+    return table
+
+
+def _tokenizers() -> Table:
+    table = _table("name", "what it is", "paper")
+    for row in TOKENIZERS:
+        table.add_row(*row)
+    return table
