@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from unmask.config import choice
+from unmask.config import choice, to_yaml
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
 from unmask.presets import PRESETS, resolve
@@ -45,6 +45,7 @@ class Pretrain(Training):
     length: int = Field(128, ge=8, description="Tokens in a sequence, special tokens included")
     batch_size: int = Field(32, ge=1, description="Rows of that length in a step, over all ranks and pieces")
     overwrite: bool = Field(False, description="Delete the run that is in the folder and start anew")
+    dry_run: bool = Field(False, description="Say what would be done and what it would take, and stop")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -66,6 +67,8 @@ class Pretrain(Training):
 
         corpus = Corpus.open(self.corpus)
         config = self.resolved(corpus.tokenizer.size)
+        if self.dry_run:
+            return _rehearse(config, corpus)
         with opened(self.out, config, self.overwrite):
             return _train(config, corpus)
 
@@ -79,6 +82,14 @@ class Pretrain(Training):
         """How this corpus becomes steps."""
         assert self.input_format is not None  # resolved
         return sampling.Plan(corpus, self.input_format, self.length, self.batch_size, self.seed)
+
+
+def _rehearse(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
+    from unmask.estimate import estimate, in_words
+
+    estimated = estimate(_trainer(config, corpus))
+    print(to_yaml(config) + in_words(estimated))
+    return estimated
 
 
 def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
@@ -135,6 +146,8 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
     result = write_result(config.out, _facts(config, corpus, trainer))
     write_report(config.out)
     write_card(config.out)
+    if trainer.placement.main:
+        print(f"{config.out / 'report.html'}")
     return result
 
 

@@ -72,7 +72,7 @@ class Trainer:
         """Continue from the newest checkpoint, or plan a new run. Returns the number of steps already done."""
         self.checkpoints.clean()
         if self.checkpoints.latest is None:
-            self._plan()
+            self.plan()
         else:
             self._restore(self.checkpoints.latest)
         return self.state.step
@@ -90,11 +90,11 @@ class Trainer:
         if self.placement.main:
             self.checkpoints.save(replace(self.state, score=score), self.weights.masters, memory)
 
-    def _plan(self) -> None:
+    def plan(self) -> None:
         """Decide the number of steps."""
         settings = self.settings
         if settings.minutes is not None:
-            self.state.steps = max(1, int(settings.minutes * 60 / self._seconds_per_step()))
+            self.state.steps = max(1, int(settings.minutes * 60 / self.seconds_per_step()))
         elif settings.epochs is not None:
             self.state.steps = max(1, round(settings.epochs * self.work.steps_per_epoch))
         else:
@@ -152,7 +152,7 @@ class Trainer:
         here = [float(sum(batch.counts.get(name, 0) for batch in batches)) for name in names]
         return dict(zip(names, self.placement.sum(here), strict=True))
 
-    def _seconds_per_step(self) -> float:
+    def seconds_per_step(self) -> float:
         """Time some steps without moving anything."""
         for rehearsal in range(REHEARSALS + 1):
             if rehearsal == 1:

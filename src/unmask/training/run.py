@@ -13,7 +13,7 @@ from unmask.errors import UserError
 from unmask.training.checkpoint import alone, replace_file
 
 # what may differ between two calls that mean the same run
-NOT_OF_THE_RUN = ("out", "overwrite", "device", "log_every")
+NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device")
 
 Settings = TypeVar("Settings", bound=Config)
 
