@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
     if name == "load":
         from unmask.loading import load as value
     elif name in __all__:
-        from unmask.commands import function
+        from unmask.calls import function
 
         value = function(name)
     else:

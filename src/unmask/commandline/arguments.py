@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from unmask.commands import place, positional
+from unmask.calls import place, positional
 from unmask.config import Config
 from unmask.config.schema import Option, options
 from unmask.errors import UserError

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from unmask.calls import positional, words
 from unmask.commandline.arguments import dashed
-from unmask.commands import positional, words
 from unmask.config import Config
 from unmask.config.schema import Option, groups, level
 

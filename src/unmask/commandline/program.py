@@ -9,8 +9,8 @@ import tempfile
 import traceback
 from importlib.metadata import version
 
+from unmask.calls import command, words
 from unmask.commandline.arguments import parse, spelling
-from unmask.commands import command, words
 from unmask.config import build
 from unmask.config.near import hint
 from unmask.errors import UserError

@@ -1,0 +1,294 @@
+"""The command line: reading words, help, failures, and the same commands from Python."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import unmask.commands
+from unmask.calls import call, command, function, words
+from unmask.commandline.arguments import parse
+from unmask.commandline.program import main
+from unmask.errors import UserError
+
+CORPUS = ["corpora/a", "--out", "runs/a"]
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = str(Path(__file__).parent / "fake_commands")
+    monkeypatch.setattr(unmask.commands, "__path__", [*unmask.commands.__path__, fake])
+    monkeypatch.delenv("UNMASK_TRACEBACK", raising=False)
+
+
+def typed(*argv: str) -> Any:
+    """The config that the fake command makes of these words."""
+    return _run(list(argv))
+
+
+def _run(argv: list[str]) -> Any:
+    cls, seen = command("train"), []
+    original = cls.run
+    cls.run = lambda self: seen.append(self) or original(self)
+    try:
+        code = main(["train", *argv])
+    finally:
+        cls.run = original
+    assert code == 0
+    return seen[0]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 2) -> str:
+    assert main(list(argv)) == code
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("unmask: ") and error.count("\n") == 1
+    return error[len("unmask: ") : -1]
+
+
+def test_options_are_read_in_every_spelling() -> None:
+    run = typed(
+        "a",
+        "b",
+        "c",
+        "--out=x",
+        "--model",
+        "large",
+        "--model.layers",
+        "3",
+        "--seeds",
+        "1,2",
+        "--seeds=3",
+        "--compile",
+    )
+    assert (run.corpus, run.extra, run.out) == (Path("a"), [Path("b"), Path("c")], Path("x"))
+    assert (run.model.layers, run.model.width, run.seeds, run.compile) == (3, 1024, [1, 2, 3], True)
+
+
+def test_dashes_underscores_flags_and_none() -> None:
+    run = typed(*CORPUS, "--objective.whole-words", "--no-compile", "--steps", "none")
+    assert run.objective.chosen["masked_lm"].whole_words is True
+    assert (run.compile, run.steps) == (False, None)
+    assert typed(*CORPUS, "--objective.whole_words").objective == run.objective
+    assert typed(*CORPUS, "--no-objective.whole-words").objective != run.objective
+
+
+def test_objectives_combine() -> None:
+    both = typed(*CORPUS, "--objective", "masked_lm,next_sentence", "--objective.next_sentence.weight", "2")
+    again = typed(
+        *CORPUS, "--objective=masked_lm", "--objective=next_sentence", "--objective.next_sentence.weight=2"
+    )
+    assert both == again
+    assert both.objective.chosen["next_sentence"].weight == 2
+
+
+def test_words_after_two_dashes_and_negative_numbers_are_values() -> None:
+    assert typed("--out", "x", "--", "--strange", "-x").extra == [Path("-x")]
+    assert parse(command("train"), ["--steps", "-1", "a"]).given == {"steps": "-1", "corpus": "a"}
+
+
+def test_a_recipe_gives_options_and_the_command_line_wins(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "command: train\nout: runs/r\nobjective: {masked_lm: {rate: 0.3}}\nsteps: 7\nmodel: large\n"
+    )
+    run = typed("a", "--recipe", str(recipe), "--steps", "9", "--model.layers", "3")
+    assert (run.steps, run.out, run.model.width, run.model.layers) == (9, Path("runs/r"), 1024, 3)
+    assert run.objective.chosen["masked_lm"].rate == 0.3
+    run = typed("a", "--recipe", str(recipe), "--objective", "masked_lm,next_sentence")
+    assert [m.weight for m in run.objective.chosen.values()] == [1, 1] and run.objective.chosen[
+        "masked_lm"
+    ].rate == 0.3
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("train a", "--out is missing: The run's folder (a path)"),
+        ("train --out x", "CORPUS is missing: The corpus (a path)"),
+        (
+            "train a --out x --objective.ratee 0.3",
+            "--objective.ratee: masked_lm has no such option; did you mean --objective.rate?",
+        ),
+        ("train a --out x --rate 0.3", "--rate: no such option; did you mean --objective.rate?"),
+        ("train a --out x --step 3", "--step: no such option; did you mean --steps?"),
+        ("train a --ou x", "--ou: no such option; did you mean --out? (and 1 more)"),
+        ("train a --out x --objective.rate 1.5", "--objective.rate 1.5: must be a number above 0, at most 1"),
+        (
+            "train a --out x --objective.masked-lm.rate x",
+            "--objective.masked-lm.rate x: must be a number above 0, at most 1",
+        ),
+        (
+            "train a --out x --objective.generator_size .3",
+            "--objective.generator_size: belongs to replaced_token; chosen is masked_lm",
+        ),
+        (
+            "train a --out x --objective masked_ml",
+            "--objective: there is no 'masked_ml'; did you mean masked_lm?",
+        ),
+        ("train a --out x --model tini", "--model: no model is named 'tini'"),
+        ("train a --out x --schedule linar", "--schedule linar: must be one of linear, cosine"),
+        ("train a --out x --steps 0", "--steps 0: must be a whole number at least 1 or none"),
+        ("train a --out x --steps 1.5", "--steps 1.5: must be a whole number at least 1 or none"),
+        ("train a --out x --steps 3 --minutes 1", "choose one of steps and minutes"),
+        ("train a --out x --steps 3 --steps 4", "--steps is given twice"),
+        ("train a --out x --steps", "--steps needs a value: a whole number at least 1 or none"),
+        ("train a --out --steps 3", "--out needs a value: a path"),
+        ("train a --out x --corpus b", "--corpus is given twice: also by position, as a"),
+        ("train a --out x --no-compile=yes", "--no-compile takes no value"),
+        ("train a --out x -s 3", "-s: options begin with two dashes"),
+        ("train a --out x --recipe no.yaml", "no.yaml: cannot be read (No such file or directory)"),
+        ("trian a", "trian: no such command; did you mean train?"),
+        ("--verbose", "--verbose: no such option; "),
+        ("list models tasks", "unexpected 'tasks'; list takes WHAT"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_option(
+    capsys: pytest.CaptureFixture[str], argv: str, message: str
+) -> None:
+    assert refused(capsys, *argv.split()).startswith(message)
+
+
+def test_a_mistake_in_a_recipe_is_shown_in_the_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("steps: 3\nobjective:\n  masked_lm:\n    rate: 3\n")
+    told = refused(capsys, "train", *CORPUS, "--recipe", str(recipe))
+    assert told == f"{recipe}:4: objective.masked_lm.rate 3: must be a number above 0, at most 1"
+    told = refused(capsys, "train", *CORPUS, "--recipe", str(recipe), "--objective.rate", "4")
+    assert told == "--objective.rate 4: must be a number above 0, at most 1"
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "message"),
+    [
+        ("interrupt", 130, "interrupted"),
+        ("permission", 2, "runs/a: Permission denied"),
+        ("full", 1, "No space left on device"),
+        ("network", 1, "internal error: OSError: [Errno 113] No route to host (please report it with "),
+        ("bug", 1, "internal error: KeyError: 'x' (please report it with "),
+    ],
+)
+def test_failures_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    what: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert refused(capsys, "train", *CORPUS, "--raises", what, code=code).startswith(message)
+    written = [file.read_text() for file in tmp_path.iterdir()]
+    assert len(written) == ("internal" in message)
+    assert all("Traceback" in text for text in written)
+
+
+def test_the_traceback_can_be_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNMASK_TRACEBACK", "1")
+    assert main(["train", *CORPUS, "--raises", "bug"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_help_names_every_option_of_everything_that_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "Usage: unmask train CORPUS EXTRA --out … [options]" in told
+    for part in (
+        "--objective replaced_token: Find replaced tokens (Clark 2020).",
+        "--objective.generator-size  a number above 0, at most 1; default 0.25",
+        "--model.layers  a whole number at least 1\n",
+        "--compile / --no-compile  default no",
+        "Share of the tokens that is hidden",
+        "--recipe",
+    ):
+        assert part in told
+    assert "\x1b" not in told and max(map(len, told.splitlines())) <= 80
+
+
+def test_every_real_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, summary in words().items():
+        assert summary, word
+        assert main([word, "--help"]) == 0
+        assert all(field.description for field in command(word).model_fields.values()), word
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "sklearn", "pyarrow", "datasets", "altair", "tensorboard", "tokenizers"}
+    code = (
+        "import sys; from unmask.calls import words; from unmask.commandline.program import main\n"
+        "assert all(main([word, '--help']) == 0 for word in words())\n"
+        f"sys.exit(' '.join(sorted({heavy} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = "import sys, unmask; sys.exit(' '.join({'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    line = f"'{sys.executable}' -m unmask list models | true"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; sleep 0; {line}"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_python_takes_the_same_names() -> None:
+    train = command("train")
+    run = call(train, "a", "b", out="x", objective="masked_lm", **{"objective.rate": 0.3})
+    assert run == typed("a", "b", "--out", "x", "--objective.rate", "0.3")
+    assert call(train, "a", ["b"], out="x", objective={"rate": 0.3}) == run
+    with pytest.raises(UserError, match=r"did you mean objective\.rate"):
+        call(train, "a", out="x", objective={"ratee": 0.3})
+    with pytest.raises(UserError, match="corpus: given twice"):
+        call(train, "a", corpus="b", out="x")
+
+
+def test_a_python_function_knows_its_settings() -> None:
+    train = function("train")
+    assert list(inspect.signature(train).parameters)[:3] == ["corpus", "extra", "out"]
+    assert "objective: What is learned" in (train.__doc__ or "")
+
+
+@pytest.mark.parametrize("what", ["models", "objectives", "tasks", "tuning", "tokenizers"])
+def test_list_shows_names_with_papers(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    assert main(["list", what]) == 0
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) > 1
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_list_knows_every_preset_and_every_kind_of_tokenizer() -> None:
+    from unmask.commands.list import TOKENIZERS
+    from unmask.presets import PAPERS, PRESETS
+
+    assert list(PAPERS) == list(PRESETS)
+    kinds = get_args(command("prepare").model_fields["tokenizer_kind"].annotation)
+    assert [name for name, *_ in TOKENIZERS] == list(kinds)
+
+
+def test_the_allocator_is_told_only_where_there_is_one_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    from unmask import allocator
+
+    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("must not be asked"))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sys, "platform", "darwin")
+        assert allocator.tune() is False
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("platform.libc_ver", lambda: ("", ""))
+        assert allocator.tune() is False
+    monkeypatch.setenv("UNMASK_ALLOCATOR", "default")
+    assert allocator.tune() is False
