@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.padding import Padding
@@ -29,20 +29,32 @@ def program_help() -> None:
 
 def command_help(cls: type[Config]) -> None:
     """Print one command: usage, then its options, then those of nested settings and of all that can be chosen."""
-    console = Console(highlight=False)
-    places = positional(cls)
-    needed = [f"{dashed(o.short)} …" for o in level(cls) if o.field.is_required() and o.short not in places]
-    usage = ["unmask", cls.__name__.lower(), *map(str.upper, places), *needed, "[options]"]
-    console.print(Text("Usage: " + " ".join(usage) + "\n"))
-    console.print(Text(inspect.cleandoc(cls.__doc__ or "") + "\n"))
-    for option in level(cls):
-        _entry(console, option, option.short.upper() if option.short in places else None)
-    console.print(Text.assemble(("--recipe", "bold"), "  ", ("a YAML file", "dim")))
-    _meaning(console, "Settings by these names; options on the command line win over them")
-    _groups(console, level(cls))
+    console, places = Console(highlight=False), positional(cls)
+    own = [
+        *places,
+        *(name for name, field in cls.model_fields.items() if field.is_required()),
+        *cls.__annotations__,
+    ]
+    listed = sorted(level(cls), key=lambda option: own.index(option.path) if option.path in own else len(own))
+    with console.capture() as told:
+        needed = [f"{dashed(o.path)} …" for o in listed if o.field.is_required() and o.path not in places]
+        usage = ["unmask", cls.__name__.lower(), *map(str.upper, places), *needed, "[options]"]
+        console.print(Text("Usage: " + " ".join(usage) + "\n"))
+        console.print(Text(inspect.cleandoc(cls.__doc__ or "").replace("``", "`") + "\n"))
+        for option in listed:
+            _entry(console, option, option.short.upper() if option.short in places else None)
+        _print(
+            console,
+            "--recipe",
+            "a YAML file",
+            "Settings by these names; options on the command line win over them",
+        )
+        _groups(console, listed)
+    # rich fills lines up with blanks
+    print("\n".join(map(str.rstrip, told.get().splitlines())))
 
 
-def _groups(console: Console, parents: Any) -> None:
+def _groups(console: Console, parents: Iterable[Option]) -> None:
     for option in parents:
         for below, path, short in groups(option):
             console.print(Text.assemble("\n", (_title(option, below, path), "bold underline")))
@@ -54,24 +66,26 @@ def _groups(console: Console, parents: Any) -> None:
 def _title(option: Option, below: type[Config], path: tuple[str, ...]) -> str:
     if option.choice:
         return f"{dashed(option.short)} {path[-1]}: {inspect.cleandoc(below.__doc__ or '').split(chr(10))[0]}"
-    return (
-        f"{dashed(option.short)}: {'what is not given is as named' if option.takes_name else 'its settings'}"
-    )
+    return f"{dashed(option.short)}.…: {'in place of what is named' if option.takes_name else 'its settings'}"
 
 
 def _entry(console: Console, option: Option, name: str | None = None, default: bool = True) -> None:
     name = name or dashed(option.short)
     if option.is_flag:
         name = f"{name} / --no-{name.removeprefix('--')}"
-    told = [option.fits] if not option.is_flag else []
-    told += [_default(option)] if default else []
-    console.print(Text.assemble((name, "bold"), "  ", ("; ".join(filter(None, told)), "dim")))
-    _meaning(console, option.field.description or "")
+    meaning = option.field.description or ""
+    told = [] if option.is_flag or option.fits == meaning else [option.fits]
+    _print(
+        console, name, "; ".join([*told, _default(option)] if default else told).removesuffix("; "), meaning
+    )
 
 
-def _meaning(console: Console, text: str) -> None:
-    if text:
-        console.print(Padding(Text(text), (0, 0, 0, 6)))
+def _print(console: Console, name: str, told: str, meaning: str) -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_row(Text(name, style="bold"), Text(told, style="dim"))
+    console.print(table)
+    console.print(Padding(Text(meaning), (0, 0, 0, 6)))
 
 
 def _default(option: Option) -> str:

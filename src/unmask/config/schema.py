@@ -101,7 +101,9 @@ def groups(option: Option) -> Iterator[tuple[type[Config], tuple[str, ...], tupl
 
 
 def fits(field: FieldInfo) -> str:
-    """What a field takes: ``a number above 0, at most 1``."""
+    """What a field takes: ``a number above 0, at most 1``; where a pattern decides, its description says it."""
+    if field.description and any(getattr(rule, "pattern", None) for rule in field.metadata):
+        return field.description
     return _fits(field.annotation, field.metadata)
 
 
@@ -132,9 +134,7 @@ def _bounds(metadata: Any) -> list[str]:
     for rule in metadata:
         for key, word in _BOUNDS.items():
             if (bound := getattr(rule, key, None)) is not None:
-                found.append(f"{word} {bound:.9g}")
-        if pattern := getattr(rule, "pattern", None):
-            found.append(f"matching {pattern}")
+                found.append(f"{word} {bound}")
         if least := getattr(rule, "min_length", None):
             found.append(f"at least {least} long")
     return found
