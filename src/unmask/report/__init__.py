@@ -2,7 +2,8 @@
 
 ``write_report(folder)`` reads what a run left behind and writes ``report.html``; ``write_card(folder)`` writes
 ``README.md``; ``write_overview(folders, out)`` writes one page for several runs. All read the files below. Only
-``result.json`` must be there; the page shows what it finds. Numbers that are not finite are null in every file.
+``result.json`` must be there; the page shows what it finds. Numbers that are not finite are null, and a key
+``not_finite`` lists where they were.
 
 ``result.json`` (written by `unmask.training.record.write_result`, which adds the last four)::
 
@@ -55,3 +56,8 @@
 
 ``config.yaml``: the complete settings.
 """
+
+from unmask.report.card import write_card
+from unmask.report.page import write_overview, write_report
+
+__all__ = ["write_card", "write_overview", "write_report"]

@@ -1,0 +1,107 @@
+"""``README.md`` of a run: a model card in Hugging Face's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unmask.report import tables, words
+from unmask.report.run import Run, read_run
+from unmask.training.checkpoint import replace_file
+
+PIPELINES = {"classify": "text-classification", "tag": "token-classification", "score": "text-classification"}
+LIMITS = {
+    "pretrain": (
+        "It knows what the corpus says and no more: its gaps, its errors and its prejudices are the model's too. "
+        "It fills in words; whether they are true it cannot tell. It was measured on text held out of the same corpus, "
+        "so the figures above say nothing of other text."
+    ),
+    "finetune": (
+        "It chooses among the labels it was shown, for every text, fitting or not. Its probabilities "
+        "were not calibrated. It was measured on the data named above; on other text expect less."
+    ),
+}
+
+
+def write_card(folder: str | Path) -> Path:
+    """Write a run's model card; returns its path.
+
+    Raises:
+        UserError: the folder holds no finished run, or one of its files is not what it should be.
+    """
+    run = read_run(folder)
+    path = run.folder / "README.md"
+    replace_file(path, f"---\n{_front(run)}---\n\n{_body(run)}".encode())
+    return path
+
+
+def _front(run: Run) -> str:
+    result = run.result
+    about: dict[str, Any] = {"library_name": "unmask", "license": "unknown"}
+    if result.language:
+        about["language"] = result.language
+    about["pipeline_tag"] = (
+        PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
+    )
+    about["tags"] = ["unmask", *filter(None, (result.task, str(result.model.get("name", ""))))]
+    if result.init == "pretrained" and result.base:
+        about["base_model"] = result.base
+    if result.kind == "finetune" and result.figures:
+        about["metrics"] = list(result.figures)
+        about["model-index"] = [{"name": run.title, "results": [_measured(run)]}]
+    return yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    result = run.result
+    return {
+        "task": {"type": PIPELINES.get(result.task or "", result.task or "other")},
+        "dataset": {
+            "name": result.dataset or "unnamed",
+            "type": result.dataset or "unnamed",
+            "split": result.held_out,
+        },
+        "metrics": [
+            {"type": name, "value": value} for name, value in result.figures.items() if value is not None
+        ],
+    }
+
+
+def _body(run: Run) -> str:
+    result = run.result
+    data = tables.facts(result.data)
+    parts = [
+        f"# {plain(run.title)}\n\n{plain(words.summary(run))}",
+        _table("Figures", f"on held-out data ({result.held_out})", _figures(run)),
+        _table("Data", "", data["plain"] + [(n, " / ".join(v)) for n, v in data["rows"]]),
+        _table("Model", "", tables.rows(result.model)),
+        f"## Limits\n\n{LIMITS[result.kind]}\n\nThe licence of the text it was made from is not known here: name it "
+        "before you share the model.",
+        f"## Use\n\n```python\nimport unmask\n\nmodel = unmask.load({run.address!r})\n```\n\nThe run's page is "
+        "`report.html`; its settings are `config.yaml`.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(run: Run) -> tables.Rows:
+    result = run.result
+    return [
+        (words.label(name), words.with_spread(value, result.spread.get(name)))
+        for name, value in result.figures.items()
+    ]
+
+
+def _table(title: str, note: str, rows: tables.Rows) -> str:
+    if not rows:
+        return ""
+    lines = [f"| {plain(name)} | {plain(str(value))} |" for name, value in rows]
+    return "\n".join([f"## {title}", "", f"| | {note} |", "|---|---|", *lines])
+
+
+def plain(text: str) -> str:
+    """Text that Markdown takes for nothing but text: HTML, tables, links and line ends lose their meaning."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

@@ -1,0 +1,208 @@
+"""Charts as Vega-Lite specifications. Their colours are the page's CSS variables, so that they follow its theme."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unmask.report.run import Run, Scores
+from unmask.report.words import label
+
+Points = list[tuple[int, float]]
+Spec = dict[str, Any]
+
+MOST_POINTS = 400  # of a drawn curve; longer ones are thinned, evenly
+WINDOW = 0.04  # share of a curve that one smoothed point is the mean of
+COLOURS = {
+    "train": "var(--muted)",
+    "held out": "var(--accent)",
+    "random": "var(--muted)",
+    "pre-trained": "var(--accent)",
+}
+LAST = ("lr", "grad_norm", "tokens_per_second")  # how the training went, after what it reached
+NOT_DRAWN = ("tokens", "seconds")
+AXIS = {
+    "labelColor": "var(--muted)",
+    "domainColor": "var(--line)",
+    "tickColor": "var(--line)",
+    "gridColor": "var(--line)",
+    "labelFontSize": 11,
+}
+CONFIG = {"font": "system-ui, sans-serif", "view": {"stroke": None}, "axis": AXIS}
+
+
+def curves(run: Run) -> list[tuple[str, Spec]]:
+    """Titles and charts, one per metric: losses first, then scores, then how the training went."""
+    names = [name for name in run.names() if name not in NOT_DRAWN]
+    if len([name for name in names if name.startswith("loss/")]) == 1:
+        names = [name for name in names if not name.startswith("loss/")]  # a single head's is the loss itself
+    names.sort(key=lambda name: (name in LAST, not name.startswith("loss")))
+    return [(label(name), _metric(run, name)) for name in names]
+
+
+def _metric(run: Run, name: str) -> Spec:
+    rows: list[Spec] = []
+    for seed, points in run.series("train", name).items():
+        if name == "lr":
+            rows += _rows("train", seed, "drawn", points)
+        else:
+            rows += _rows("train", seed, "raw", points) + _rows("train", seed, "drawn", smoothed(points))
+    for seed, points in run.series("valid", name).items():
+        rows += _rows("held out", seed, "drawn", points)
+    return _curve(rows, label(name))
+
+
+def comparison(pretrained: Run, random: Run, split: str, name: str) -> Spec:
+    """One metric's curves from pre-trained and from random weights."""
+    rows: list[Spec] = []
+    for kind, run in (("pre-trained", pretrained), ("random", random)):
+        for seed, points in run.series(split, name).items():
+            rows += _rows(kind, seed, "drawn", smoothed(points) if split == "train" else points)
+    return _curve(rows, label(name))
+
+
+def _rows(group: str, seed: int | None, kind: str, points: Points) -> list[Spec]:
+    run = "" if seed is None else f"seed {seed}"
+    return [
+        {"group": group, "run": run, "kind": kind, "step": step, "value": float(f"{value:.5g}")}
+        for step, value in thinned(points)
+    ]
+
+
+def smoothed(points: Points) -> Points:
+    """Means over a centred window of `WINDOW` of the curve; it narrows towards both ends, where it stays centred."""
+    half, last = int(len(points) * WINDOW / 2), len(points) - 1
+    sums = [0.0]
+    for _, value in points:
+        sums.append(sums[-1] + value)
+    reaches = [min(half, place, last - place) for place in range(len(points))]
+    return [
+        (step, (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
+        for place, ((step, _), reach) in enumerate(zip(points, reaches, strict=True))
+    ]
+
+
+def thinned(points: Points) -> Points:
+    """At most `MOST_POINTS` and one of them, evenly, the last one always."""
+    stride = max(1, -(-len(points) // MOST_POINTS))
+    return points[:-1:stride] + points[-1:]
+
+
+def longest(run: Run) -> int:
+    """Points of the longest curve."""
+    curves = [run.series(split, name).values() for split in ("train", "valid") for name in run.names()]
+    return max((len(points) for seeds in curves for points in seeds), default=0)
+
+
+def _curve(rows: list[Spec], name: str) -> Spec:
+    """Raw lines faint, drawn lines strong, and the numbers of the point nearest to the pointer."""
+    tooltip = [
+        {"field": "step", "type": "quantitative", "format": ","},
+        {"field": "value", "type": "quantitative", "format": ".4~g", "title": name},
+        {"field": "group", "type": "nominal", "title": "curve"},
+        *([{"field": "run", "type": "nominal"}] if any(row["run"] for row in rows) else []),
+    ]
+    lines, ticks = {"type": "line", "clip": True}, {"format": "~s", "tickCount": 4}
+    select = {"type": "point", "nearest": True, "on": "pointerover", "clear": "pointerout"}
+    seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
+    return {
+        "width": "container",
+        "height": 170,
+        "background": "transparent",
+        "data": {"values": rows},
+        "encoding": {
+            "x": {"field": "step", "type": "quantitative", "title": None, "axis": {**ticks, "grid": False}},
+            "y": {
+                "field": "value",
+                "type": "quantitative",
+                "title": None,
+                "axis": ticks,
+                "scale": {"zero": False},
+            },
+            "color": _colour("group", rows),
+            "detail": {"field": "run", "type": "nominal"},
+        },
+        "layer": [
+            {"transform": [_only("raw")], "mark": {**lines, "strokeWidth": 1, "opacity": 0.35}},
+            {"transform": [_only("drawn")], "mark": {**lines, "strokeWidth": 2}},
+            {
+                "transform": [_only("drawn")],
+                "params": [{"name": "near", "select": select}],
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": {"opacity": seen, "tooltip": tooltip},
+            },
+        ],
+        "config": CONFIG,
+    }
+
+
+def _only(kind: str) -> Spec:
+    return {"filter": {"field": "kind", "equal": kind}}
+
+
+def _colour(field: str, rows: list[Spec]) -> Spec:
+    names = [name for name in COLOURS if any(row[field] == name for row in rows)]
+    scale = {"domain": names, "range": [COLOURS[name] for name in names]}
+    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+
+
+def scores(pretrained: Scores, random: Scores) -> Spec | None:
+    """Bars of the figures between 0 and 1 that both have."""
+    shared = [
+        n for n, v in pretrained.figures.items() if v is not None and 0 <= v <= 1 and n in random.figures
+    ]
+    return bars([(label(name), name, pretrained, random) for name in shared])
+
+
+def bars(lines: list[tuple[str, str, Scores, Scores]]) -> Spec | None:
+    """Pre-trained against random: a pair of bars per (title, figure's name, pre-trained, random), a dot per seed."""
+    rows: list[Spec] = []
+    for title, name, *pair in lines:
+        for weights, its in zip(("pre-trained", "random"), pair, strict=True):
+            values = [
+                ("mean", its.figures.get(name)),
+                *(("seed", value) for value in its.by_seed.get(name, [])),
+            ]
+            rows += [
+                {"row": title, "weights": weights, "kind": kind, "value": value}
+                for kind, value in values
+                if value is not None
+            ]
+    return _bars(rows) if rows else None
+
+
+def _bars(rows: list[Spec]) -> Spec:
+    return {
+        "width": "container",
+        "height": {"step": 15},
+        "background": "transparent",
+        "data": {"values": rows},
+        "encoding": {
+            "x": {"field": "value", "type": "quantitative", "title": None, "axis": {"tickCount": 5}},
+            "y": {
+                "field": "row",
+                "type": "nominal",
+                "title": None,
+                "sort": None,
+                "axis": {"labelLimit": 110},
+            },
+            "yOffset": {"field": "weights", "type": "nominal", "sort": ["pre-trained", "random"]},
+            "tooltip": [
+                {"field": "row", "type": "nominal", "title": "figure"},
+                {"field": "weights", "type": "nominal"},
+                {"field": "kind", "type": "nominal"},
+                {"field": "value", "type": "quantitative", "format": ".4f"},
+            ],
+        },
+        "layer": [
+            {
+                "transform": [_only("mean")],
+                "mark": {"type": "bar", "cornerRadiusEnd": 2},
+                "encoding": {"color": _colour("weights", rows)},
+            },
+            {
+                "transform": [_only("seed")],
+                "mark": {"type": "point", "filled": True, "size": 24, "color": "var(--ink)", "opacity": 0.9},
+            },
+        ],
+        "config": CONFIG,
+    }

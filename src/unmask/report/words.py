@@ -1,0 +1,159 @@
+"""Numbers and runs in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unmask.report.run import Result, Run
+from unmask.training.progress import duration
+
+NO_NUMBER = "not a finite number"
+
+
+def label(name: str) -> str:
+    """A key as a reader would say it: "accuracy/masked_lm" is "accuracy, masked lm"."""
+    return name.replace("/", ", ").replace("_", " ")
+
+
+def figure(value: float | None) -> str:
+    """A score or a loss."""
+    if value is None:
+        return NO_NUMBER
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def with_spread(value: float | None, spread: float | None) -> str:
+    """A mean over seeds and its standard deviation."""
+    return figure(value) + (f" ± {spread:.3f}" if spread is not None else "")
+
+
+def compact(count: float) -> str:
+    """A count, rounded: 11.0 M."""
+    for unit, size, least in (("G", 1e9, 1e9), ("M", 1e6, 999_500), ("k", 1e3, 1e4)):
+        if abs(count) >= least:
+            short = count / size
+            return f"{short:.0f} {unit}" if short >= 100 else f"{short:.1f} {unit}"
+    return f"{count:,.0f}"
+
+
+def memory(count: int) -> str:
+    """Bytes."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def fact(value: Any) -> str:
+    """A value of ``data``, ``model`` or a configuration."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 and value.is_integer() else f"{value:.4g}"
+    return ", ".join(map(fact, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by their path with dots."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        path = f"{above}{name}"
+        found |= flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+    return found
+
+
+def summary(run: Run) -> str:
+    """What was done and what was found, in a few sentences."""
+    told = _pretrained(run) if run.result.kind == "pretrain" else _finetuned(run)
+    if run.result.not_finite:
+        told.append(f"Not a finite number: {', '.join(run.result.not_finite)}.")
+    return " ".join(told)
+
+
+def _pretrained(run: Run) -> list[str]:
+    result = run.result
+    told = [f"{_model(result)} was pre-trained{_on(result)}{_effort(result)}."]
+    losses = [value for _, value in next(iter(run.series("valid", "loss").values()), [])]
+    if len(losses) > 1:
+        told.append(f"On held-out text its loss went from {figure(losses[0])} to {figure(losses[-1])}.")
+    for name, value in result.figures.items():
+        if name == "accuracy/masked_lm" and value is not None:
+            told.append(f"It restores {value:.1%} of the hidden tokens.")
+    return told
+
+
+def _finetuned(run: Run) -> list[str]:
+    result = run.result
+    beginning = {
+        "random": " from random weights",
+        "pretrained": f" from {result.base or 'pre-trained weights'}",
+    }
+    told = [
+        f"{_model(result)} learnt {' on '.join(filter(None, (result.task, result.dataset))) or 'a task'}"
+        f"{beginning.get(result.init or '', '')}{_effort(result)}."
+    ]
+    if (main := main_figure(result)) is None:
+        return told
+    seeds = f", the mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
+    score = with_spread(result.figures[main], result.spread.get(main))
+    told.append(f"Its {label(main)} on the {result.held_out} set is {score}{seeds}.")
+    return told + _against(result, main)
+
+
+def _against(result: Result, main: str) -> list[str]:
+    """The gain over the baseline, and whether the seeds alone could have made it."""
+    other = result.baseline
+    mine, its = result.figures[main], other.figures.get(main) if other else None
+    if other is None or mine is None or its is None:
+        return []
+    score = with_spread(its, other.spread.get(main))
+    told = [
+        f"{(other.title or 'the baseline').capitalize()} gave {score}, a difference of {mine - its:+.3f}."
+    ]
+    noise = max(result.spread.get(main) or 0.0, other.spread.get(main) or 0.0)
+    if noise and abs(mine - its) < 2 * noise:
+        told.append("That is within twice the spread of the seeds, so it may be chance.")
+    return told
+
+
+def gains(pairs: Mapping[str, tuple[Run, Run]]) -> str:
+    """In how many tasks pre-trained weights were better than random ones."""
+    better = 0
+    for mine, its in pairs.values():
+        name = main_figure(mine.result) or ""
+        better += (mine.result.figures[name] or 0.0) > (its.result.figures.get(name) or 0.0)
+    if not pairs:
+        return ""
+    return f"Fine-tuned from it, {better} of {len(pairs)} tasks came out better than from random weights."
+
+
+def task(result: Result) -> str:
+    """A task and what it is learnt on; alike for runs that may be compared."""
+    return ", ".join(filter(None, (result.dataset, result.task))) or "task"
+
+
+def main_figure(result: Result) -> str | None:
+    """The most important figure's name."""
+    if result.main in result.figures:
+        return result.main
+    return next(iter(result.figures), None)
+
+
+def _model(result: Result) -> str:
+    name, parameters = str(result.model.get("name", "a model")), result.model.get("parameters")
+    return f"{name} ({compact(parameters)} parameters)" if isinstance(parameters, int) else name
+
+
+def _on(result: Result) -> str:
+    documents, tokens = result.data.get("documents"), result.data.get("tokens")
+    amount = f" {compact(tokens)} tokens of" if isinstance(tokens, int) else ""
+    home = f" in {documents:,} documents" if isinstance(documents, int) else ""
+    return f" on{amount} text{home}" if amount or home else ""
+
+
+def _effort(result: Result) -> str:
+    read = f", reading {compact(result.tokens)} tokens" if result.tokens else ""
+    steps = f" in {result.steps:,} steps" if result.steps else ""
+    time = f", {duration(result.seconds)}" if result.seconds else ""
+    place = f" on {result.device}" if result.device and time else ""
+    return f"{read}{steps}{time}{place}"
