@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -10,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from unmask.config import choice, to_yaml
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
-from unmask.presets import PRESETS, resolve
+from unmask.presets import resolve
 from unmask.text import sampling
 from unmask.training.settings import Training
 
@@ -34,7 +36,7 @@ class Pretrain(Training):
     corpus: Path = Field(description="A folder that `unmask prepare` made")
     out: Path = Field(description="The run's folder")
     model: Annotated[Shape, BeforeValidator(resolve)] = Field(
-        PRESETS["modernbert-mini"], description="A preset (see `unmask list models`); its numbers are options too"
+        "modernbert-mini", description="A preset (see `unmask list models`); its numbers are options too"
     )
     objective: Objectives = Field(  # type: ignore[valid-type]
         "masked_lm", description="What is learned; several are joined by commas"
@@ -95,13 +97,28 @@ def _rehearse(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
 def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
     """Build, train, and write down what came of it."""
     from unmask.training.loop import train
+    from unmask.training.placement import leave
+
+    trainer = _trainer(config, corpus)
+    done = trainer.begin()
+    if not trainer.placement.main:
+        train(trainer, lambda line: None)
+        leave()
+        return {}
+    corpus.tokenizer.save(config.out)
+    with _logging(config.out, trainer, done) as log:
+        train(trainer, log)
+    leave()
+    return _finish(config, corpus, trainer)
+
+
+@contextmanager
+def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Lines of metrics into the run's folder and, some of their figures, before the user's eyes."""
     from unmask.training.progress import Progress
     from unmask.training.record import Record
 
-    trainer = _trainer(config, corpus)
-    corpus.tokenizer.save(config.out)
-    done, quiet = trainer.begin(), not trainer.placement.main
-    with Record(config.out, done) as record, Progress("pretrain", trainer.state.steps, done, quiet=quiet) as progress:
+    with Record(run, done) as record, Progress("pretrain", trainer.state.steps, done) as progress:
 
         def log(line: dict[str, Any]) -> None:
             written = record.log(line)
@@ -109,8 +126,7 @@ def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
             if line["split"] == "train":
                 progress.update(line["step"], **shown)
 
-        train(trainer, log)
-    return _finish(config, corpus, trainer)
+        yield log
 
 
 def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
@@ -146,8 +162,7 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
     result = write_result(config.out, _facts(config, corpus, trainer))
     write_report(config.out)
     write_card(config.out)
-    if trainer.placement.main:
-        print(f"{config.out / 'report.html'}")
+    print(config.out / "report.html")
     return result
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -139,11 +138,7 @@ class Weights:
             self.parameters[name].copy_(master)
 
 
-@contextmanager
-def leaving() -> Iterator[None]:
-    """Close the process group on the way out."""
-    try:
-        yield
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+def leave() -> None:
+    """Part from the other ranks, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +24,11 @@ def opened(folder: Path, config: Config, overwrite: bool) -> Iterator[Path]:
     """Hold a run's folder alone, with this configuration written in it.
 
     Raises UserError if another process holds it, if it cannot be written, or if what is there was made with other
-    settings.
+    settings. Of several processes that train as one, only the first touches the folder.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield folder
+        return
     with alone(folder):
         if overwrite:
             _empty(folder)
