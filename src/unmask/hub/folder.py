@@ -1,0 +1,225 @@
+"""Models as Hugging Face folders: ``config.json``, ``model.safetensors`` (or shards), the tokenizer's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unmask.errors import UserError
+from unmask.hub.names import BUFFERS, PREFIX, VOCABULARY, modern, theirs, to_ours, to_theirs
+from unmask.hub.shapes import read_shape, write_shape
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
+from unmask.nn.network import Network
+from unmask.training import weights
+from unmask.training.checkpoint import write_file
+
+if TYPE_CHECKING:
+    from unmask.text.tokenizer import Tokenizer
+
+EMBEDDINGS = "backbone.embeddings.tokens.weight"
+
+ARCHITECTURES = {
+    "bert": {
+        (): "BertModel",
+        ("masked_lm",): "BertForMaskedLM",
+        ("next_sentence",): "BertForNextSentencePrediction",
+        ("masked_lm", "next_sentence"): "BertForPreTraining",
+    },
+    "modernbert": {(): "ModernBertModel", ("masked_lm",): "ModernBertForMaskedLM"},
+}
+"Their class by the heads it has, ours named."
+
+LAST = {"masked_lm": "heads.masked_lm.bias", "next_sentence": "heads.next_sentence.classifier.weight"}
+"A head is there if this weight of it is; then all of it must be."
+
+
+@dataclass
+class Found:
+    """What a Hugging Face folder holds, in our names."""
+
+    shape: Shape
+    tensors: dict[str, Tensor]  # "backbone.…" and "heads.…", float32
+    heads: list[str]
+    notes: list[str] = field(default_factory=list)  # what is absent, left out or changed, a line each
+
+
+def read(folder: Path) -> Found:
+    """Read a folder of the BERT or the ModernBERT family. Heads that are not whole there are not made up.
+
+    Raises:
+        UserError: Names the file and the setting or tensor that does not fit.
+    """
+    shape = read_shape(config := weights.read_json(folder / "config.json"), folder / "config.json")
+    path, stored = _stored(folder)
+    if shape.layers > len(stored):
+        raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
+    names = modern(shape.family, list(stored))
+    tensors = {names[name]: tensor for name, tensor in stored.items() if names[name] not in BUFFERS}
+    _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
+    heads = [head for head in _heads_of(shape) if theirs(shape.family, LAST[head])[0] in tensors]
+    sizes = _sizes(shape, heads)
+    left = _left_out(path, tensors, their_sizes := _their_sizes(shape.family, sizes))
+    weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
+    ours = to_ours(shape.family, tensors, list(sizes))
+    notes = [f"no {head} head: {folder} holds none" for head in _heads_of(shape) if head not in heads]
+    notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
+    stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
+    notes += [f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else []
+    return Found(shape, {name: tensor.float() for name, tensor in ours.items()}, heads, notes)
+
+
+def write(
+    folder: Path,
+    shape: Shape,
+    tensors: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    extra: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Write a folder that ``AutoModel…`` and ``AutoTokenizer`` open; returns what could not be carried, a line each.
+
+    Args:
+        folder: Must not exist, or be empty.
+        shape: What the model is.
+        tensors: Its weights by our names, ``backbone.…`` and ``heads.…``.
+        tokenizer: Its tokenizer.
+        extra: More settings for ``config.json``.
+
+    Raises:
+        UserError: The folder is taken or cannot be written, or the shape has parts their family lacks.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--out {folder}: is not empty; name a new folder")
+    found = to_theirs(shape.family, tensors)
+    heads = tuple(
+        head for head in _heads_of(shape) if any(name.startswith(f"heads.{head}.") for name in tensors)
+    )
+    config = {
+        "architectures": [ARCHITECTURES[shape.family][heads]],
+        "dtype": "float32",
+        **write_shape(shape, folder / "config.json"),
+        **_special(shape, tokenizer),
+        **(extra or {}),
+    }
+    _write_whole(folder, config, found, tokenizer)
+    lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
+    notes = [
+        f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost
+    ]
+    if shape.family == "bert" and "next_sentence" not in heads:
+        notes.append(
+            "no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right"
+        )
+    return notes
+
+
+def _write_whole(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], tokenizer: Tokenizer
+) -> None:
+    """Everything beside, then one rename."""
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        tokenizer.save(beside)
+        weights.write(beside / "model.safetensors", tensors)
+        write_file(beside / "config.json", json.dumps(config, indent=2).encode())
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _special(shape: Shape, tokenizer: Tokenizer) -> dict[str, int]:
+    """Ids of the special tokens under the names each family has for them."""
+    pad = {"pad_token_id": tokenizer.pad}
+    if shape.family == "bert":
+        return pad
+    begin = {"bos_token_id": tokenizer.cls, "cls_token_id": tokenizer.cls}
+    return pad | begin | {"eos_token_id": tokenizer.sep, "sep_token_id": tokenizer.sep}
+
+
+def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The tensors of ``model.safetensors``, or of the shards its index names; and the path to speak of."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.exists() or whole.is_symlink():
+        return whole, weights.read(weights.inside(folder, whole.name))
+    if not index.exists():
+        if (old := folder / "pytorch_model.bin").exists():
+            raise UserError(
+                f"{old}: a pickle, which could run code and is never opened; save it as safetensors"
+            )
+        raise UserError(
+            f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit"
+        )
+    places = weights.read_json(weights.inside(folder, index.name)).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        raise UserError(f"{index}: must map tensors to files under weight_map")
+    tensors: dict[str, Tensor] = {}
+    for file in dict.fromkeys(places.values()):
+        shard = weights.read(weights.inside(folder, file))
+        tensors |= {name: tensor for name, tensor in shard.items() if places.get(name) == file}
+    if lost := [name for name in places if name not in tensors]:
+        raise UserError(f"{index}: {lost[0]} is not in {places[lost[0]]}, where it should be")
+    return index, tensors
+
+
+def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> None:
+    """Settle the second copies that some files hold of the vocabulary matrix and its bias."""
+    layer = VOCABULARY[shape.family]
+    for leaf, ours in (("weight", EMBEDDINGS), ("bias", LAST["masked_lm"])):
+        copy, original = f"{layer}.{leaf}", theirs(shape.family, ours)[0]
+        if copy not in tensors or copy == original:
+            continue
+        copied = tensors.pop(copy)
+        kept = tensors.setdefault(original, copied)
+        if copied.dtype != kept.dtype or not torch.equal(copied, kept):
+            raise UserError(
+                f"{path}: {copy} differs from {original}; only models that share them can be read"
+            )
+    if not has_bias and "head.dense.weight" in tensors and "classifier.weight" not in tensors:
+        tensors.setdefault(f"{layer}.bias", torch.zeros(shape.vocab_size))
+
+
+def _heads_of(shape: Shape) -> dict[str, type[nn.Module]]:
+    """The pre-training heads that a family has there."""
+    relation = {"next_sentence": SequenceRelationHead} if shape.family == "bert" else {}
+    return {"masked_lm": MaskedLMHead, **relation}
+
+
+def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Our weights by name, without making them."""
+    with torch.device("meta"):
+        network = Network(Encoder(shape), {head: _heads_of(shape)[head](shape) for head in heads})
+    return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+
+
+def _their_sizes(family: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The same weights by their names."""
+    found: dict[str, tuple[int, ...]] = {}
+    for ours, (first, *rest) in sizes.items():
+        names = theirs(family, ours)
+        found |= {name: (first // len(names), *rest) for name in names}
+    return found
+
+
+def _left_out(path: Path, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Their tensors that nothing of ours takes; allowed for heads, refused inside the backbone."""
+    left = sorted(set(tensors) - set(taken))
+    for name in left:
+        if name.startswith(tuple(PREFIX.values())) and not name.startswith("bert.pooler."):
+            raise UserError(f"{path}: does not match its configuration: {name} is not part of this model")
+    return left

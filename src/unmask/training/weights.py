@@ -1,0 +1,90 @@
+"""Weights as files, from anybody: read without trust, written whole or not at all. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from unmask.errors import UserError
+from unmask.training.checkpoint import read_tensors, replace_file
+
+MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+Sizes = Mapping[str, tuple[int, ...]]
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file by name, as stored.
+
+    Raises:
+        UserError: The file is missing, truncated, or something else under that name, such as a pickle.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            begin = file.read(8)
+        if begin[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or begin[:4] == b"PK\x03\x04":
+            raise UserError(f"{path}: a pickle, which could run code and is never opened; save it as safetensors")
+    return read_tensors(path)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file beside and rename it. A full disk leaves the old file as it was."""
+    plain = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
+    try:
+        replace_file(path, save(plain, metadata={"format": "pt"}))
+    except OSError as error:
+        path.with_name(f".{path.name}.partial").unlink(missing_ok=True)
+        raise UserError(f"{path}: could not be written ({error.strerror}); free space or name another folder") from None
+
+
+def check(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> None:
+    """Refuse tensors that are not exactly those wanted: missing, unexpected, of another shape, or no numbers.
+
+    Raises:
+        UserError: Names the file and the first tensor that is wrong, and how many more there are.
+    """
+    wrong = [f"{name} is missing" for name in sizes if name not in tensors]
+    wrong += [f"{name} is not part of this model" for name in tensors if name not in sizes]
+    for name in (name for name in sizes if name in tensors):
+        if tuple(tensors[name].shape) != tuple(sizes[name]):
+            wrong.append(f"{name} has shape {list(tensors[name].shape)} instead of {list(sizes[name])}")
+        elif tensors[name].dtype not in FLOATS:
+            wrong.append(f"{name} holds {str(tensors[name].dtype)[6:]} instead of floats")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more such)" if len(wrong) > 1 else ""
+        raise UserError(f"{path}: does not match its configuration: {wrong[0]}{more}")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a folder's file; refuses names and links that lead out of it.
+
+    In Hugging Face's download cache files link to ``blobs`` beside ``snapshots``; that counts as inside.
+    """
+    path = folder / name
+    homes = [folder.resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        homes.append(folder.resolve().parent.parent / "blobs")
+    if Path(name).name != name or not any(path.resolve().is_relative_to(home) for home in homes):
+        raise UserError(f"{folder}: the file {name!r} lies outside the folder; only files inside it are opened")
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of bounded size."""
+    try:
+        if path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path}: larger than {MOST_JSON >> 20} MB, which no configuration is")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: must hold a JSON object, not a {type(value).__name__}")
+    return value

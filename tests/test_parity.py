@@ -1,0 +1,194 @@
+"""Our encoder against transformers' classes of the same weights: states, logits and gradients, packed against padded.
+
+States and logits agree within 1e-5 absolutely. A gradient agrees when no number of it is further off than 1e-5 times
+the largest number of that gradient in the reference.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.hub.names import to_theirs
+from unmask.hub.shapes import write_shape
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.batch import Answers, Batch, collate
+from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
+from unmask.nn.losses import cross_entropy
+from unmask.nn.network import Network
+from unmask.text.example import Example, Stream, Targets
+
+transformers = pytest.importorskip("transformers")
+NEAR = 1e-5
+
+BERT = Shape(
+    vocab_size=199, width=48, layers=3, heads=4, feed_forward=100, max_length=64, dropout=0, attention_dropout=0
+)
+MODERNBERT = Shape(
+    family="modernbert", vocab_size=199, width=48, layers=5, heads=4, feed_forward=72, max_length=512, dropout=0,
+    attention_dropout=0, positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True, segments=0,
+    window=128, global_every=3,
+)  # fmt: skip
+CASES = {
+    "bert": (BERT, [7, 31, 1, 64, 12]),
+    "modernbert": (MODERNBERT, [7, 31, 1, 64, 12]),
+    "modernbert beyond its window": (MODERNBERT, [300, 40, 131, 9]),
+    "modernbert with biases": (MODERNBERT.model_copy(update={"bias": True, "window": 10}), [7, 31, 1, 64, 12]),
+    "modernbert, every layer global": (MODERNBERT.model_copy(update={"window": None}), [7, 31, 200]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def network_of(shape):
+    """Random weights everywhere, in biases and norms too, so that none of them can be forgotten."""
+    torch.manual_seed(5)
+    heads = {"masked_lm": MaskedLMHead(shape)}
+    if shape.family == "bert":
+        heads["next_sentence"] = SequenceRelationHead(shape)
+    network = Network(Encoder(shape), heads)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.normal_(centre, 0.12)
+    return network
+
+
+def reference_of(network, shape):
+    """Transformers' class, given our weights by its own strict loading."""
+    settings = {**write_shape(shape, "config.json"), "pad_token_id": 0, "attn_implementation": "eager"}
+    if shape.family == "bert":
+        model = transformers.BertForPreTraining(transformers.BertConfig(**settings))
+    else:
+        ids = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+        model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
+    theirs = to_theirs(shape.family, dict(network.named_parameters()))
+    tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "decoder.weight"}
+    missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
+    assert set(missing) <= tied and not unexpected
+    return model
+
+
+def texts_of(shape, lengths):
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(3, shape.vocab_size, sum(lengths)).astype(np.int32)
+    segments = rng.integers(0, 2, sum(lengths)) if shape.segments else None
+    return Stream(tokens, np.array(lengths), segments)
+
+
+def padded(values, lengths, fill=0):
+    rows = np.full((len(lengths), max(lengths)), fill, np.int64)
+    for row, text in zip(rows, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
+        row[: len(text)] = text
+    return torch.from_numpy(rows)
+
+
+def run_reference(model, stream):
+    lengths = stream.lengths
+    mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+    segments = {} if stream.segments is None else {"token_type_ids": padded(stream.segments, lengths)}
+    ids = padded(stream.tokens, lengths)
+    return mask, model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, **segments)
+
+
+def ours_of(stream):
+    everywhere = np.arange(len(stream.tokens))
+    targets = {
+        "masked_lm": Targets(everywhere, (stream.tokens * 7 + 3) % 199),
+        "next_sentence": Targets(stream.starts, np.arange(len(stream.lengths)) % 2),
+    }
+    return collate(Example({"encoder": stream}, targets))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("case", CASES)
+def test_states_and_logits(case, training):
+    shape, lengths = CASES[case]
+    network = network_of(shape).train(training)
+    model = reference_of(network, shape).train(training)
+    stream = texts_of(shape, lengths)
+    with torch.no_grad():
+        mask, theirs = run_reference(model, stream)
+        batch = ours_of(stream)
+        ours = network.backbone.layers(batch.streams["encoder"])
+        assert len(ours) == len(theirs.hidden_states) == shape.layers + 1
+        for mine, reference in zip(ours, theirs.hidden_states, strict=True):
+            assert (mine - reference[mask]).abs().max() <= NEAR
+        logits = theirs.prediction_logits if shape.family == "bert" else theirs.logits
+        assert logits[mask].std() > 0.1  # else agreement would say nothing
+        assert (network.logits(batch, "masked_lm") - logits[mask]).abs().max() <= NEAR
+        if shape.family == "bert":
+            relation = network.logits(batch, "next_sentence")
+            assert (relation - theirs.seq_relationship_logits).abs().max() <= NEAR
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_of_every_parameter(case):
+    shape, lengths = CASES[case]
+    network = network_of(shape).train()
+    model = reference_of(network, shape).train()
+    stream = texts_of(shape, lengths)
+    batch = ours_of(stream)
+    heads = list(network.heads)
+    sum(loss.total / loss.count for loss in network.answer(batch, heads).values()).backward()
+
+    mask, theirs = run_reference(model, stream)
+    logits = theirs.prediction_logits if shape.family == "bert" else theirs.logits
+    loss = torch.nn.functional.cross_entropy(logits[mask], batch.targets["masked_lm"].labels)
+    if shape.family == "bert":
+        relation = batch.targets["next_sentence"].labels
+        loss = loss + torch.nn.functional.cross_entropy(theirs.seq_relationship_logits, relation)
+    loss.backward()
+
+    mine = to_theirs(shape.family, {name: p.grad for name, p in network.named_parameters()})
+    reference = {name: p.grad for name, p in model.named_parameters()}
+    reference.pop("decoder.weight", None)
+    assert set(mine) == set(reference)
+    for name, gradient in reference.items():
+        # keys' biases move all scores of a query alike: their gradient is zero but for rounding
+        scale = max(gradient.abs().max().item(), 1e-2)
+        assert (mine[name] - gradient).abs().max().item() <= NEAR * scale, name
+
+
+def test_rotary_angles_and_turns():
+    from transformers.models.modernbert import modeling_modernbert as reference
+
+    from unmask.nn.positions import angles, rotate
+
+    q, positions = torch.randn(9, 2, 12), torch.tensor([0, 1, 2, 50, 100, 511, 512, 4000, 8191])
+    inverse = 1 / (10_000 ** (torch.arange(0, 12, 2).float() / 12))
+    whole = (positions[:, None].float() * inverse).repeat(1, 2)
+    turned, _ = reference.apply_rotary_pos_emb(q[None], q[None], whole.cos()[None], whole.sin()[None], unsqueeze_dim=2)
+    assert torch.equal(rotate(q, *angles(positions, 12, 10_000.0)), turned[0])
+
+
+def test_without_dropout_training_is_evaluating():
+    for shape, lengths in (CASES["bert"], CASES["modernbert"]):
+        network, batch = network_of(shape), ours_of(texts_of(shape, lengths))
+        sequences = batch.streams["encoder"]
+        assert torch.equal(network.train().backbone(sequences), network.eval().backbone(sequences))
+
+
+def test_with_dropout_training_is_not_evaluating():
+    shape = BERT.model_copy(update={"dropout": 0.1})
+    network, sequences = network_of(shape), ours_of(texts_of(shape, [9, 4])).streams["encoder"]
+    assert not torch.equal(network.train().backbone(sequences), network.eval().backbone(sequences))
+
+
+def test_a_head_answers_as_its_definition_says():
+    """Only at its targets, and with a sum and a count."""
+    network, stream = network_of(BERT).eval(), texts_of(BERT, [6, 3])
+    batch = ours_of(stream)
+    batch.targets["masked_lm"] = Answers(torch.tensor([8, 2]), torch.tensor([5, 6]), "encoder")
+    logits = network.logits(Batch(batch.streams, batch.targets), "masked_lm")
+    everywhere = network.heads["masked_lm"](network.states(batch))
+    assert torch.allclose(logits, everywhere[[8, 2]], atol=1e-6)
+    loss = cross_entropy(logits, torch.tensor([5, 6]))
+    expected = -(logits.log_softmax(-1)[0, 5] + logits.log_softmax(-1)[1, 6])
+    assert loss.count == 2 and torch.allclose(loss.total, expected)
