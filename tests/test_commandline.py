@@ -136,6 +136,16 @@ def test_a_recipe_gives_options_and_the_command_line_wins(tmp_path: Path) -> Non
         ("train a --out x --steps 1.5", "--steps 1.5: must be a whole number at least 1 or none"),
         ("train a --out x --steps 3 --minutes 1", "choose one of steps and minutes"),
         ("train a --out x --steps 3 --steps 4", "--steps is given twice"),
+        (
+            "train a --out x --objective.rate .1 --objective.masked_lm.rate .2",
+            "--objective.masked_lm.rate is given twice: also as --objective.rate",
+        ),
+        ("train a --out=", "--out: an empty path"),
+        ("train a --out x --extra=", "--extra: an empty path"),
+        (
+            "train a --out x --objective masked_lm --objective.masked_lm 3",
+            "--objective.masked_lm 3: must be settings",
+        ),
         ("train a --out x --steps", "--steps needs a value: a whole number at least 1 or none"),
         ("train a --out --steps 3", "--out needs a value: a path"),
         ("train a --out x --corpus b", "--corpus is given twice: also by position, as a"),

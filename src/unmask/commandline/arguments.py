@@ -77,6 +77,9 @@ def _set(arguments: Arguments, known: dict[str, Option], path: str, typed: str, 
     several = option is not None and option.is_list
     if (path in arguments.given and not several) or (path == "recipe" and arguments.recipe):
         raise UserError(f"{typed} is given twice")
+    names = {name for o in known.values() for name in (o.path, o.short) if path in (o.path, o.short)}
+    if twin := next((name for name in sorted(names - {path}) if name in arguments.given), None):
+        raise UserError(f"{typed} is given twice: also as {arguments.typed[twin]}")
     arguments.typed[path] = typed
     if path == "recipe":
         arguments.recipe = value

@@ -11,10 +11,20 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from unmask.config.merge import named, nested, overlay, plant
@@ -41,6 +51,15 @@ class Config(BaseModel):
             else given
             for name, given in value.items()
         }
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_empty_path(cls, value: Any, info: ValidationInfo) -> Any:
+        # Path("") is the current folder, which nobody meant who gave nothing
+        empty = value == "" or (isinstance(value, list) and "" in value)
+        if empty and _holds_path(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("an empty path")
+        return value
 
 
 class Choice(Config):
@@ -129,6 +148,10 @@ class Choice(Config):
     @model_serializer(mode="wrap")
     def _only_the_chosen(self, handler: Any) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value is not None}
+
+
+def _holds_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(_holds_path, get_args(annotation)))
 
 
 @cache

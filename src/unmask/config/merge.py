@@ -70,9 +70,14 @@ def _overlay_choice(cls: Any, under: Any, over: Any) -> dict[str, Any]:
     if names:  # settings of what is still chosen stay, those of what is no longer chosen go
         before = {name: before.get(name, {}) for name in names}
     known = [name for name in names if name in over and name in cls.members()]
-    members = {name: overlay(cls.member(name), before[name], over[name] or {}) for name in known}
+    members = {name: _overlay_settings(cls.member(name), before[name], over[name]) for name in known}
     loose = {key: value for key, value in over.items() if key not in known and key != "name"}
     return {**before, **lost, **members, **loose}
+
+
+def _overlay_settings(cls: Any, under: Any, over: Any) -> Any:
+    """Settings of a member; in YAML a member that is named and given nothing reads as None."""
+    return overlay(cls, under, over or {}) if over is None or isinstance(over, dict) else over
 
 
 def named(value: Any) -> dict[str, Any]:
