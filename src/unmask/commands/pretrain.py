@@ -35,7 +35,7 @@ class Pretrain(Training):
 
     corpus: Path = Field(description="A folder that `unmask prepare` made")
     out: Path = Field(description="The run's folder")
-    model: Annotated[Shape, BeforeValidator(resolve)] = Field(
+    model: Annotated[Shape, BeforeValidator(resolve)] = Field(  # type: ignore[assignment]
         "modernbert-mini", description="A preset (see `unmask list models`); its numbers are options too"
     )
     objective: Objectives = Field(  # type: ignore[valid-type]
