@@ -1,0 +1,214 @@
+"""One tokenizer for the house, over `tokenizers`: loaded or trained, its special tokens by their roles.
+
+L tokens in a text, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.text.example import Array
+from unmask.text.units import Alphabet, is_han
+from unmask.text.vocabularies import Kind, kind_of, read, surfaces, train
+
+if TYPE_CHECKING:
+    import tokenizers
+
+ROLES = ("pad", "unk", "cls", "sep", "mask")
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """One text as tokens."""
+
+    ids: Array  # [L] int32
+    word_starts: Array  # [L] bool: this token begins a word
+
+
+class Tokenizer:
+    """Text to tokens and back.
+
+    Args:
+        backend: what does the work.
+        names: the special tokens by role (pad, unk, cls, sep, mask).
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, names: dict[str, str]):
+        self.backend, self.names = backend, names
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        self.pad, self.unk, self.cls, self.sep, self.mask = (self._id(names[role]) for role in ROLES)
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], kind: Kind = "wordpiece", vocab_size: int = 8192, lowercase: bool = True
+    ) -> Tokenizer:
+        """Learn a vocabulary.
+
+        Args:
+            texts: read once.
+            kind: ``wordpiece`` (Devlin 2018, 1810.04805), byte-level ``bpe`` (Radford 2019), ``unigram`` (Kudo 2018,
+                1804.10959) or ``characters``.
+            vocab_size: entries at most, special tokens included; a small text yields fewer.
+            lowercase: forget case, and accents with it, as BERT's uncased models do.
+
+        Raises:
+            UserError: the texts are empty.
+        """
+        return cls(*train(texts, kind, vocab_size, lowercase))
+
+    @classmethod
+    def load(cls, path: str | Path, lowercase: bool | None = None) -> Tokenizer:
+        """Open a ``vocab.txt``, a ``tokenizer.json``, or a folder that holds either (Hugging Face's or ours).
+
+        Args:
+            path: the file or folder.
+            lowercase: for a ``vocab.txt``; none: what the folder's configuration says, or else whether the
+                vocabulary has no capital letters.
+
+        Raises:
+            UserError: nothing there that can be read, or a special token is missing.
+        """
+        return cls(*read(Path(path), lowercase))
+
+    def save(self, folder: str | Path, segments: bool = True) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json``, which `transformers.AutoTokenizer` opens.
+
+        Args:
+            folder: made where it is missing.
+            segments: whether the model this goes with takes ``token_type_ids``.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        inputs = (
+            ["input_ids", "token_type_ids", "attention_mask"] if segments else ["input_ids", "attention_mask"]
+        )
+        config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+        config |= {f"{role}_token": name for role, name in self.names.items()}
+        config["clean_up_tokenization_spaces"] = False
+        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
+        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+    def encode(self, texts: Sequence[str], specials: bool = True) -> list[Pieces]:
+        """Texts as tokens, without [CLS] and [SEP].
+
+        Args:
+            texts: any number of them.
+            specials: whether ``[MASK]`` in a text means the special token; if not, it is text like any other.
+        """
+        ids, lengths = self.encode_flat(texts, specials)
+        ends = np.cumsum(lengths)
+        begins = self.word_starts(ids, ends - lengths)
+        return [
+            Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)
+        ]
+
+    def encode_flat(self, texts: Sequence[str], specials: bool = True) -> tuple[Array, Array]:
+        """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
+        backend = self.backend if specials else self._plain
+        encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        lists = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths
+
+    def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+        """Sentences of words that somebody has cut: ``word_starts`` are where the given words begin.
+
+        Every word has at least one token; one that the tokenizer makes nothing of becomes the unknown token.
+        """
+        spaced = [word for sentence in sentences for word in self._spaced(sentence)]
+        ids, lengths = self.encode_flat(spaced, specials=False)
+        empty = np.cumsum(lengths)[lengths == 0]
+        ids, lengths = np.insert(ids, empty, self.unk), np.maximum(lengths, 1)
+        begins = np.zeros(len(ids), bool)
+        begins[np.cumsum(lengths) - lengths] = True
+        words = np.cumsum([len(sentence) for sentence in sentences])
+        ends = np.append(0, np.cumsum(lengths))[words]
+        return [
+            Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)
+        ]
+
+    def decode(self, ids: Array | Sequence[int]) -> str:
+        """The text of these tokens, special ones left out."""
+        return str(self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=True))
+
+    def tokens(self, ids: Array | Sequence[int]) -> list[str]:
+        """These tokens as the vocabulary spells them."""
+        return [str(self.backend.id_to_token(i)) for i in np.asarray(ids).tolist()]
+
+    def word_starts(self, ids: Array, starts: Array) -> Array:
+        """[T] bool: this token begins a word. ``starts``: where the texts laid end to end begin."""
+        return self._alphabet.word_starts(ids, starts)
+
+    @cached_property
+    def size(self) -> int:
+        """V: the least number of rows an embedding needs."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the vocabulary was learned as."""
+        return kind_of(self.backend)
+
+    @cached_property
+    def special(self) -> Array:
+        """[V] bool: no piece of text (the five roles, and what the vocabulary marks as special besides)."""
+        marked = [i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]
+        special = np.zeros(self.size, bool)
+        special[[*marked, self.pad, self.unk, self.cls, self.sep, self.mask]] = True
+        return special
+
+    @cached_property
+    def hash(self) -> str:
+        """Of everything that decides ids."""
+        parts = json.dumps(
+            [json.loads(self.backend.to_str()), self.names], sort_keys=True, ensure_ascii=False
+        )
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def _alphabet(self) -> Alphabet:
+        texts, inner = surfaces(self.backend, self.kind, self.size)
+        return Alphabet.of(texts, inner)
+
+    @cached_property
+    def _plain(self) -> tokenizers.Tokenizer:
+        """The same tokenizer, to which special tokens in a text are text."""
+        import tokenizers
+
+        plain = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        plain.encode_special_tokens = True
+        return plain
+
+    def _id(self, name: str) -> int:
+        found = self.backend.token_to_id(name)
+        if found is None:
+            raise UserError(f"the tokenizer has no token {name}")
+        return found
+
+    def _spaced(self, words: Sequence[str]) -> Iterator[str]:
+        """Words as they stand in a sentence: a space before each, but not in Chinese."""
+        before = ""
+        for n, word in enumerate(words):
+            glued = n == 0 or (is_han(before[-1:]) and is_han(word[:1]))
+            yield word if glued or self.kind == "wordpiece" else " " + word
+            before = word
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"backend": self.backend.to_str(), "names": self.names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import tokenizers
+
+        Tokenizer.__init__(self, tokenizers.Tokenizer.from_str(state["backend"]), state["names"])

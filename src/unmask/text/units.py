@@ -1,0 +1,134 @@
+"""Which tokens belong together: where words begin, for any tokenizer, without offsets.
+
+Offsets cannot be trusted (whether they include the space before a word depends on a post-processor), and running a
+segmenter before the tokenizer would change the tokens. So words are read off the tokens themselves: every entry of the
+vocabulary is classified once by its first and last character, and a token continues a word where its first character
+cannot begin one, or where letters or digits meet letters or digits. Runs of Chinese are cut by jieba.
+
+T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+
+from unmask.text.example import Array
+
+OTHER, SPACE, WORD, HAN, SPACED_HAN, INNER = range(6)
+"""Punctuation (each mark is a word) · white space, and what it leads · letters and digits · Chinese · Chinese after a
+space · the inside of a character or word."""
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_MARKS = ("Mn", "Mc", "Me", "Cf")
+
+
+def is_han(character: str) -> bool:
+    """Whether this is a Chinese character."""
+    return bool(_HAN.match(character))
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """What each entry of a vocabulary looks like from its left and from its right."""
+
+    surface: list[bytes]  # [V] the text an entry stands for, with spaces as spaces
+    size: Array  # [V] bytes in that text
+    first: Array  # [V] the class of its first character
+    last: Array  # [V] the class of its last character; INNER: that of the token before
+
+    @classmethod
+    def of(cls, surface: list[bytes], inner: Array) -> Alphabet:
+        """Classify a vocabulary of these V texts; ``inner`` [V] marks entries that never begin a word (``##ing``)."""
+        first = np.array([_first(s) for s in surface], np.uint8)
+        last = np.array([_last(s) for s in surface], np.uint8)
+        first[inner] = INNER
+        return cls(surface, np.array([len(s) for s in surface]), first, last)
+
+    def word_starts(self, ids: Array, starts: Array) -> Array:
+        """[T] bool: this token begins a word.
+
+        Args:
+            ids: [T] of texts laid end to end.
+            starts: where the texts begin, which is also where a word begins.
+        """
+        first, last = self.first[ids], _fill(self.last[ids])
+        begins: Array = first != INNER
+        begins[1:] &= ~((first[1:] == WORD) & (last[:-1] == WORD))
+        begins[starts[starts < len(ids)]] = True
+        chinese = (first == HAN) | (first == SPACED_HAN) | ((first == INNER) & (last == HAN))
+        if chinese.any():
+            runs = chinese.copy()
+            runs[1:] &= ~chinese[:-1] | (first[1:] == SPACED_HAN)
+            runs[starts[starts < len(ids)]] = True
+            self._cut_chinese(ids[chinese], runs[chinese], begins, np.flatnonzero(chinese))
+        return begins
+
+    def _cut_chinese(self, ids: Array, runs: Array, begins: Array, places: Array) -> None:
+        """Let jieba say which of these tokens begin a word; ``runs``: this one begins a run. Changes ``begins``."""
+        import rjieba
+
+        text = b"".join(
+            [
+                b"\n" + self.surface[i] if run else self.surface[i]
+                for i, run in zip(ids.tolist(), runs.tolist(), strict=True)
+            ]
+        )
+        try:
+            words = rjieba.cut(text.decode())
+        except (
+            UnicodeDecodeError
+        ):  # broken characters (an unknown byte): tokens that are whole ones stay words
+            return
+        ends = np.zeros(len(text) + 1, bool)
+        ends[np.cumsum([len(word.encode()) for word in words])] = True
+        sizes = self.size[ids] + runs
+        begins[places] = ends[np.cumsum(sizes) - self.size[ids]] | runs
+
+
+def _fill(classes: Array) -> Array:
+    """[T] with each INNER replaced by the class before it."""
+    known = np.where(classes != INNER, np.arange(len(classes)), 0)
+    return classes[np.maximum.accumulate(known)] if len(classes) else classes
+
+
+def _first(surface: bytes) -> int:
+    if not surface or surface[0] & 0xC0 == 0x80:  # the inside of a character of several bytes
+        return INNER
+    if surface[0] == 0x20:
+        return SPACED_HAN if _first(surface.lstrip()) == HAN else SPACE
+    size = 1 if surface[0] < 0x80 else 2 if surface[0] < 0xE0 else 3 if surface[0] < 0xF0 else 4
+    return _class(surface[:size])
+
+
+def _last(surface: bytes) -> int:
+    at = len(surface) - 1
+    while at >= 0 and surface[at] & 0xC0 == 0x80:
+        at -= 1
+    if at < 0:
+        return INNER
+    # a space that stands alone belongs to what follows it
+    return WORD if surface == b" " else _class(surface[at:])
+
+
+def _class(character: bytes) -> int:
+    """The class of one character, or of the bytes that begin one."""
+    try:
+        c = character.decode()
+    except UnicodeDecodeError:
+        return _class_of_lead(character[0])
+    if c.isspace():
+        return SPACE
+    if is_han(c):
+        return HAN
+    return WORD if c.isalnum() or unicodedata.category(c) in _MARKS else OTHER
+
+
+def _class_of_lead(byte: int) -> int:
+    """The class that most characters have which begin with this byte of UTF-8."""
+    if byte in (0xC2, 0xE2) or byte >= 0xF0:  # signs; punctuation; emoji
+        return OTHER
+    return HAN if 0xE4 <= byte <= 0xE9 else WORD

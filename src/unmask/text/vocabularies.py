@@ -1,0 +1,323 @@
+"""The vocabularies behind a tokenizer: training them, reading them, and what their entries stand for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.text.example import Array
+from unmask.text.units import is_han
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Kind = Literal["wordpiece", "bpe", "unigram", "characters"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+SPECIALS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+"""What a vocabulary that is trained here calls its special tokens."""
+
+KNOWN = {
+    "pad": ("[PAD]", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>", "<cls>", "<bos>"),
+    "sep": ("[SEP]", "</s>", "<sep>", "<eos>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+"""What others call theirs, where no configuration says so."""
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
+_SPACE = "\u2581"  # the mark that unigram vocabularies write for a space
+
+
+def train(
+    texts: Iterable[str], kind: Kind, vocab_size: int, lowercase: bool
+) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """A vocabulary learned from texts, and its special tokens by role."""
+    texts = _some(texts)
+    if kind == "characters":
+        backend = _characters(texts, vocab_size, lowercase)
+    else:
+        make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[kind]
+        backend, trainer = make(vocab_size, lowercase)
+        backend.train_from_iterator(texts, trainer)
+    _mark(backend, list(SPECIALS.values()))
+    _surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    return backend, dict(SPECIALS)
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; there has to be something in them."""
+    texts = iter(texts)
+    first = next((text for text in texts if text.strip()), None)
+    if first is None:
+        raise UserError("no text to train a tokenizer on; give sources that hold text")
+    yield first
+    yield from texts
+
+
+def _wordpiece(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
+    from tokenizers import trainers
+
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS.values()),
+        limit_alphabet=vocab_size // 2,
+        show_progress=False,
+    )
+    return _bert({name: n for n, name in enumerate(SPECIALS.values())}, SPECIALS["unk"], lowercase), trainer
+
+
+def _bert(vocab: dict[str, int], unk: str, lowercase: bool) -> tokenizers.Tokenizer:
+    """WordPiece with BERT's clean-up: control characters out, Chinese characters apart, accents off with the case."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    backend = Tokenizer(models.WordPiece(vocab, unk_token=unk, max_input_chars_per_word=100))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def _bpe(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend = _byte_level(Tokenizer(models.BPE()))
+    backend.normalizer = _uncased(lowercase)
+    return backend, trainer
+
+
+def _byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    from tokenizers import decoders, pre_tokenizers
+
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _unigram(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
+    from tokenizers import Tokenizer, models, trainers
+
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS.values()),
+        unk_token=SPECIALS["unk"],
+        show_progress=False,
+    )
+    return _spaced(Tokenizer(models.Unigram()), lowercase), trainer
+
+
+def _characters(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    """The most frequent characters: byte-pair encoding without any pairs."""
+    from tokenizers import Tokenizer, models
+
+    backend = _spaced(Tokenizer(models.BPE(unk_token=SPECIALS["unk"])), lowercase)
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(backend.normalizer.normalize_str(text))
+    del seen[" "]
+    # equally frequent ones in the order of their numbers, so that the same texts give the same vocabulary
+    common = sorted(seen, key=lambda c: (-seen[c], c))[: vocab_size - len(SPECIALS) - 1]
+    vocab = {name: n for n, name in enumerate([*SPECIALS.values(), _SPACE, *common])}
+    backend.model = models.BPE(vocab, [], unk_token=SPECIALS["unk"])
+    return backend
+
+
+def _spaced(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:
+    """Write spaces as a letter of their own, one before each word."""
+    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
+
+    one_space = normalizers.Replace(Regex(r"\s+"), " ")
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), *filter(None, [_uncased(lowercase)]), one_space]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    return backend
+
+
+def _uncased(lowercase: bool) -> Any:
+    from tokenizers import normalizers
+
+    if not lowercase:
+        return None
+    return normalizers.Sequence(
+        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.NFC()]
+    )
+
+
+def _surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
+    """Let those who open the saved file elsewhere get [CLS] text [SEP]."""
+    from tokenizers import processors
+
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, sep)],
+    )
+
+
+def read(path: Path, lowercase: bool | None) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """The vocabulary in a file or folder, and its special tokens by role. Raises `UserError`."""
+    folder = path if path.is_dir() else path.parent
+    config = _json(folder / "special_tokens_map.json") | _json(folder / "tokenizer_config.json")
+    if path.is_dir():
+        path = _find(path)
+    if path.name == "vocab.json":
+        backend = _read_merges(path)
+    elif path.suffix == ".json":
+        backend = _read_json(path)
+    else:
+        backend = _read_vocab(path, lowercase if lowercase is not None else config.get("do_lower_case"))
+    names = {role: _name(backend, role, config.get(f"{role}_token")) for role in SPECIALS}
+    if missing := [role for role, name in names.items() if name is None]:
+        wanted = ", ".join(" or ".join(KNOWN[role]) for role in missing)
+        raise UserError(f"{path}: the vocabulary has no token for {', '.join(missing)}; it needs {wanted}")
+    named = {role: str(name) for role, name in names.items()}
+    _mark(backend, list(named.values()))
+    if backend.post_processor is None:
+        _surround(backend, named["cls"], named["sep"])
+    return backend, named
+
+
+def _find(folder: Path) -> Path:
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (folder / name).is_file():
+            return folder / name
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return folder / "vocab.json"
+    raise UserError(
+        f"{folder}: holds no tokenizer; needed is tokenizer.json, vocab.txt, or vocab.json with merges.txt"
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{path}: cannot be read as JSON; mend it or remove it") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _read_json(path: Path) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a vocab.txt, a tokenizer.json or a folder"
+        ) from None
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{path}: is no tokenizer.json ({str(error).splitlines()[0]})") from None
+
+
+def _read_merges(path: Path) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer, models
+
+    try:
+        return _byte_level(Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt")))))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{path}: is no byte-level BPE vocabulary ({str(error).splitlines()[0]})") from None
+
+
+def _read_vocab(path: Path, lowercase: bool | None) -> tokenizers.Tokenizer:
+    try:
+        entries = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a vocab.txt, a tokenizer.json or a folder"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: no text in UTF-8; a vocab.txt holds one token a line") from None
+    entries = [entry.rstrip("\r") for entry in entries[: -1 if entries[-1] == "" else None]]
+    if len(entries) < len(SPECIALS) or any(" " in entry for entry in entries):
+        raise UserError(f"{path}: a vocab.txt holds one token a line, and no spaces")
+    if lowercase is None:
+        lowercase = not any(c.isupper() for e in entries if e[:1] not in "[<" for c in e)
+    unk = next((name for name in KNOWN["unk"] if name in entries), "[UNK]")
+    vocab = {entry: n for n, entry in enumerate(entries)}
+    return _bert(vocab, unk, lowercase)
+
+
+def _name(backend: tokenizers.Tokenizer, role: str, given: Any) -> str | None:
+    """The token that plays a role: what the configuration says, or a name that is usual."""
+    if isinstance(given, dict):  # Hugging Face writes the token alone, or with its settings
+        given = given.get("content")
+    names = (given, *KNOWN[role]) if isinstance(given, str) else KNOWN[role]
+    return next((name for name in names if backend.token_to_id(name) is not None), None)
+
+
+def _mark(backend: tokenizers.Tokenizer, names: list[str]) -> None:
+    """Tell the backend which of its entries are special, where its file did not (a vocab.txt does not)."""
+    from tokenizers import AddedToken
+
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    backend.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in names if name not in known]
+    )
+
+
+def kind_of(backend: tokenizers.Tokenizer) -> Kind:
+    """Which kind a vocabulary is."""
+    from tokenizers import models
+
+    if isinstance(backend.model, models.WordPiece):
+        return "wordpiece"
+    if isinstance(backend.model, models.Unigram):
+        return "unigram"
+    if not isinstance(backend.model, models.BPE):
+        raise UserError(
+            f"a {type(backend.model).__name__} tokenizer is not supported; WordPiece, BPE and Unigram are"
+        )
+    return "bpe" if json.loads(backend.to_str())["model"]["merges"] else "characters"
+
+
+def surfaces(backend: tokenizers.Tokenizer, kind: Kind, size: int) -> tuple[list[bytes], Array]:
+    """The text that each entry stands for [V], with spaces as spaces, and whether it never begins a word [V] bool."""
+    names = [backend.id_to_token(i) or "" for i in range(size)]
+    added = backend.get_added_tokens_decoder()
+    inner = np.zeros(size, bool)
+    if kind == "wordpiece":
+        inner[[i for i, name in enumerate(names) if name.startswith("##") and len(name) > 2]] = True
+        return [_of_wordpiece(name) for name in names], inner
+    byte_level = "ByteLevel" in str(backend.pre_tokenizer) or "ByteLevel" in str(backend.decoder)
+    letters = _byte_letters() if byte_level else {}
+    return [_of_piece(name, {} if i in added else letters) for i, name in enumerate(names)], inner
+
+
+def _of_wordpiece(name: str) -> bytes:
+    """Entries that begin a word stand after a space, unless they are Chinese: those stand apart in any case."""
+    if name.startswith("##") and len(name) > 2:
+        return name[2:].encode()
+    return name.encode() if is_han(name[:1]) else b" " + name.encode()
+
+
+def _of_piece(name: str, letters: dict[str, int]) -> bytes:
+    if byte := _BYTE.match(name):
+        return bytes([int(byte[1], 16)])
+    if letters:
+        return b"".join(bytes([letters[c]]) if c in letters else c.encode() for c in name)
+    return name.replace(_SPACE, " ").encode()
+
+
+def _byte_letters() -> dict[str, int]:
+    """GPT-2's letter for each byte, reversed: printable ones stand for themselves, others follow from U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
