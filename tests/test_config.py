@@ -176,6 +176,7 @@ def test_differences_are_named_by_path() -> None:
         ("lr: 1\nlrr: 2\n", ":2: lrr: no such option; did you mean"),
         ("lr: 1\nlr: 2\n", ":2: lr is given twice (first in line 1)"),
         ("lr: [1\nmodel: 2\n", ":2: not YAML: "),
+        ("lr: \x07\n", ": not YAML: unacceptable character"),
         ("- 1\n", ": must hold settings"),
         ("", ": must hold settings"),
         ("command: finetune\n", ": is for the command finetune, not run"),

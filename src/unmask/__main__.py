@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from unmask import allocator
 
@@ -10,6 +11,9 @@ from unmask import allocator
 def main() -> int:
     """The console script."""
     allocator.tune()  # before numpy and torch take their first memory
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
     from unmask.commandline.program import main as run
 
     return run(sys.argv[1:])

@@ -76,8 +76,9 @@ def read(path: str | Path, cls: type[Config]) -> File:
 
 
 def _not_yaml(path: str | Path, error: yaml.YAMLError) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"{path}:{mark.line + 1 if mark else 1}: not YAML: {problem or 'unreadable character'}"
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{path}:{mark.line + 1}: not YAML: {problem}" if mark else f"{path}: not YAML: {problem}"
 
 
 def _lines(path: str | Path, node: Any, prefix: str = "") -> dict[str, int]:
