@@ -172,9 +172,9 @@ class Tokenizer:
     @cached_property
     def hash(self) -> str:
         """Of everything that decides ids."""
-        parts = json.dumps(
-            [json.loads(self.backend.to_str()), self.names], sort_keys=True, ensure_ascii=False
-        )
+        # scores of unigrams lose their last digit whenever they are written and read
+        rules = json.loads(self.backend.to_str(), parse_float=lambda score: round(float(score), 6))
+        parts = json.dumps([rules, self.names], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     @cached_property

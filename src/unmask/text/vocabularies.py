@@ -48,6 +48,8 @@ def train(
         make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[kind]
         backend, trainer = make(vocab_size, lowercase)
         backend.train_from_iterator(texts, trainer)
+    if kind == "unigram":
+        _settle(backend)
     _mark(backend, list(SPECIALS.values()))
     _surround(backend, SPECIALS["cls"], SPECIALS["sep"])
     return backend, dict(SPECIALS)
@@ -118,6 +120,17 @@ def _unigram(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
         show_progress=False,
     )
     return _spaced(Tokenizer(models.Unigram()), lowercase), trainer
+
+
+def _settle(backend: tokenizers.Tokenizer) -> None:
+    """Put equally likely pieces in one order, whichever way the trainer's hash tables fell."""
+    from tokenizers import models
+
+    model = json.loads(backend.to_str())["model"]
+    pieces = [(piece, round(score, 6)) for piece, score in model["vocab"]]
+    first = len(SPECIALS)
+    pieces[first:] = sorted(pieces[first:], key=lambda entry: (-entry[1], entry[0]))
+    backend.model = models.Unigram(pieces, model["unk_id"], False)
 
 
 def _characters(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
