@@ -40,7 +40,9 @@ def command_help(cls: type[Config]) -> None:
         needed = [f"{dashed(o.path)} …" for o in listed if o.field.is_required() and o.path not in places]
         usage = ["unmask", cls.__name__.lower(), *map(str.upper, places), *needed, "[options]"]
         console.print(Text("Usage: " + " ".join(usage) + "\n"))
-        console.print(Text(inspect.cleandoc(cls.__doc__ or "").replace("``", "`") + "\n"))
+        for paragraph in inspect.cleandoc(cls.__doc__ or "").replace("``", "`").split("\n\n"):
+            drawn = any(line.startswith((" ", "-")) for line in paragraph.splitlines())
+            console.print(Text((paragraph if drawn else " ".join(paragraph.split())) + "\n"))
         for option in listed:
             _entry(console, option, option.short.upper() if option.short in places else None)
         _print(
