@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import traceback
-from importlib.metadata import version
 
 from unmask.calls import command, words
 from unmask.commandline.arguments import parse, spelling
@@ -45,6 +44,8 @@ def _dispatch(argv: list[str]) -> None:
 
         return program_help()
     if argv[0] == "--version":
+        from importlib.metadata import version
+
         return print(version("unmask"))
     if argv[0] not in (known := words()):
         what = "option" if argv[0].startswith("-") else "command"
