@@ -40,7 +40,8 @@
 
     step, split        split is "train" or "valid"; both are required
     seed               in runs of several seeds
-    loss               the weighted sum; "loss/HEAD" of each head; "accuracy/HEAD" or any further score by its name
+    loss               the weighted sum; "loss/HEAD" of each head; "accuracy/HEAD" or any further figure by its name;
+                       each is drawn but "score", the loop's word for the main one of them
     lr, grad_norm, tokens, seconds          of train lines; tokens and seconds count from the start of the run
     tokens_per_second                       added by Record
 

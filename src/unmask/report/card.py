@@ -102,6 +102,6 @@ def _table(title: str, note: str, rows: tables.Rows) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown takes for nothing but text: HTML, tables, links and line ends lose their meaning."""
-    for sign in "\\`*_[]<>|":
+    for sign in "\\`*_[]<>|&":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())

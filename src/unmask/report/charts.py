@@ -19,15 +19,19 @@ COLOURS = {
     "pre-trained": "var(--accent)",
 }
 LAST = ("lr", "grad_norm", "tokens_per_second")  # how the training went, after what it reached
-NOT_DRAWN = ("tokens", "seconds")
-AXIS = {
+NOT_DRAWN = ("tokens", "seconds", "score")  # the score is one of the other curves once more
+AXIS: Spec = {
     "labelColor": "var(--muted)",
     "domainColor": "var(--line)",
     "tickColor": "var(--line)",
     "gridColor": "var(--line)",
     "labelFontSize": 11,
+    # 0.5 and 30k, but not 500m
+    "labelExpr": "abs(datum.value) >= 1000 ? format(datum.value, '~s') : format(datum.value, '.3~g')",
+    "tickCount": 4,
 }
-CONFIG = {"font": "system-ui, sans-serif", "view": {"stroke": None}, "axis": AXIS}
+NAMES = {**AXIS, "labelExpr": "datum.label", "labelLimit": 150, "labelFontSize": 12, "grid": False}
+CONFIG = {"font": "system-ui, sans-serif", "view": {"stroke": None}}
 
 
 def curves(run: Run) -> list[tuple[str, Spec]]:
@@ -101,7 +105,8 @@ def _curve(rows: list[Spec], name: str) -> Spec:
         {"field": "group", "type": "nominal", "title": "curve"},
         *([{"field": "run", "type": "nominal"}] if any(row["run"] for row in rows) else []),
     ]
-    lines, ticks = {"type": "line", "clip": True}, {"format": "~s", "tickCount": 4}
+    line: Spec = {"type": "line", "clip": True}
+    raw: Spec = {"transform": [_only("raw")], "mark": {**line, "strokeWidth": 1, "opacity": 0.35}}
     select = {"type": "point", "nearest": True, "on": "pointerover", "clear": "pointerout"}
     seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
     return {
@@ -110,20 +115,20 @@ def _curve(rows: list[Spec], name: str) -> Spec:
         "background": "transparent",
         "data": {"values": rows},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": None, "axis": {**ticks, "grid": False}},
+            "x": {"field": "step", "type": "quantitative", "title": None, "axis": {**AXIS, "grid": False}},
             "y": {
                 "field": "value",
                 "type": "quantitative",
                 "title": None,
-                "axis": ticks,
+                "axis": {**AXIS, "minExtent": 34},
                 "scale": {"zero": False},
             },
             "color": _colour("group", rows),
             "detail": {"field": "run", "type": "nominal"},
         },
         "layer": [
-            {"transform": [_only("raw")], "mark": {**lines, "strokeWidth": 1, "opacity": 0.35}},
-            {"transform": [_only("drawn")], "mark": {**lines, "strokeWidth": 2}},
+            *([raw] if any(row["kind"] == "raw" for row in rows) else []),
+            {"transform": [_only("drawn")], "mark": {**line, "strokeWidth": 2}},
             {
                 "transform": [_only("drawn")],
                 "params": [{"name": "near", "select": select}],
@@ -173,17 +178,17 @@ def bars(lines: list[tuple[str, str, Scores, Scores]]) -> Spec | None:
 def _bars(rows: list[Spec]) -> Spec:
     return {
         "width": "container",
-        "height": {"step": 15},
+        "height": 36 * len({row["row"] for row in rows}),
         "background": "transparent",
         "data": {"values": rows},
         "encoding": {
-            "x": {"field": "value", "type": "quantitative", "title": None, "axis": {"tickCount": 5}},
+            "x": {"field": "value", "type": "quantitative", "title": None, "axis": AXIS},
             "y": {
                 "field": "row",
                 "type": "nominal",
                 "title": None,
                 "sort": None,
-                "axis": {"labelLimit": 110},
+                "axis": NAMES,
             },
             "yOffset": {"field": "weights", "type": "nominal", "sort": ["pre-trained", "random"]},
             "tooltip": [

@@ -18,10 +18,10 @@ Rows = list[tuple[str, Any]]
 def tiles(run: Run) -> list[tuple[str, str]]:
     """The figures to see first."""
     result, found = run.result, []
-    main = words.main_figure(result)
-    names = dict.fromkeys([*([main] if main else []), *(result.figures if result.kind == "pretrain" else [])])
-    for name in [n for n in names if not (n.startswith("loss/") and len(names) > 4)][:3]:
-        found.append((words.label(name), words.with_spread(result.figures[name], result.spread.get(name))))
+    for name in _first(result):
+        held_out = "held-out " if result.kind == "pretrain" else ""
+        value = words.with_spread(result.figures[name], result.spread.get(name))
+        found.append((held_out + words.label(name), value))
     if isinstance(parameters := result.model.get("parameters"), int):
         found.append(("parameters", words.compact(parameters)))
     if result.tokens:
@@ -33,6 +33,17 @@ def tiles(run: Run) -> list[tuple[str, str]]:
     if result.peak_memory:
         found.append(("peak memory", words.memory(result.peak_memory)))
     return found
+
+
+def _first(result: Result) -> list[str]:
+    """Names of the figures to see first: the main one; of a pre-training run also its other figures."""
+    main = words.main_figure(result)
+    losses = [name for name in result.figures if name.startswith("loss/")]
+    names = [
+        name for name in result.figures if len(losses) > 1 or name not in losses
+    ]  # a single head's is the loss
+    others = [name for name in names if name != main and result.kind == "pretrain"][:3]
+    return [main, *others] if main else []
 
 
 def scores(result: Result) -> list[dict[str, Any]]:

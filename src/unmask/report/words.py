@@ -85,12 +85,13 @@ def _pretrained(run: Run) -> list[str]:
 def _finetuned(run: Run) -> list[str]:
     result = run.result
     beginning = {
-        "random": " from random weights",
-        "pretrained": f" from {result.base or 'pre-trained weights'}",
+        "random": ", from random weights",
+        "pretrained": f", from {result.base or 'pre-trained weights'}",
     }
+    what = f" for {result.task}" if result.task else ""
+    where = f" on {result.dataset}" if result.dataset else ""
     told = [
-        f"{_model(result)} learnt {' on '.join(filter(None, (result.task, result.dataset))) or 'a task'}"
-        f"{beginning.get(result.init or '', '')}{_effort(result)}."
+        f"{_model(result)} was fine-tuned{what}{where}{beginning.get(result.init or '', '')}{_effort(result)}."
     ]
     if (main := main_figure(result)) is None:
         return told
@@ -140,7 +141,7 @@ def main_figure(result: Result) -> str | None:
 
 
 def _model(result: Result) -> str:
-    name, parameters = str(result.model.get("name", "a model")), result.model.get("parameters")
+    name, parameters = str(result.model.get("name", "A model")), result.model.get("parameters")
     return f"{name} ({compact(parameters)} parameters)" if isinstance(parameters, int) else name
 
 
