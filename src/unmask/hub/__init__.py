@@ -1,5 +1,5 @@
 """Hugging Face folders in and out."""
 
-from unmask.hub.folder import Found, read, write
+from unmask.hub.folder import Found, heads_of, read, write
 
-__all__ = ["Found", "read", "write"]
+__all__ = ["Found", "heads_of", "read", "write"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ LAST = {"masked_lm": "heads.masked_lm.bias", "next_sentence": "heads.next_senten
 class Found:
     """What a Hugging Face folder holds, in our names."""
 
+    path: Path  # the file the tensors were in
     shape: Shape
     tensors: dict[str, Tensor]  # "backbone.…" and "heads.…", float32
     heads: list[str]
@@ -65,16 +66,16 @@ def read(folder: Path) -> Found:
     names = modern(shape.family, list(stored))
     tensors = {names[name]: tensor for name, tensor in stored.items() if names[name] not in BUFFERS}
     _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
-    heads = [head for head in _heads_of(shape) if theirs(shape.family, LAST[head])[0] in tensors]
+    heads = [head for head in heads_of(shape) if theirs(shape.family, LAST[head])[0] in tensors]
     sizes = _sizes(shape, heads)
     left = _left_out(path, tensors, their_sizes := _their_sizes(shape.family, sizes))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
     ours = to_ours(shape.family, tensors, list(sizes))
-    notes = [f"no {head} head: {folder} holds none" for head in _heads_of(shape) if head not in heads]
+    notes = [f"no {head} head: {folder} holds none" for head in heads_of(shape) if head not in heads]
     notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
     stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
     notes += [f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else []
-    return Found(shape, {name: tensor.float() for name, tensor in ours.items()}, heads, notes)
+    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, notes)
 
 
 def write(
@@ -100,7 +101,7 @@ def write(
         raise UserError(f"--out {folder}: is not empty; name a new folder")
     found = to_theirs(shape.family, tensors)
     heads = tuple(
-        head for head in _heads_of(shape) if any(name.startswith(f"heads.{head}.") for name in tensors)
+        head for head in heads_of(shape) if any(name.startswith(f"heads.{head}.") for name in tensors)
     )
     config = {
         "architectures": [ARCHITECTURES[shape.family][heads]],
@@ -129,7 +130,7 @@ def _write_whole(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
-        tokenizer.save(beside)
+        tokenizer.save(beside, segments=config["model_type"] == "bert")
         weights.write(beside / "model.safetensors", tensors)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
         if folder.exists():
@@ -194,16 +195,16 @@ def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has
         tensors.setdefault(f"{layer}.bias", torch.zeros(shape.vocab_size))
 
 
-def _heads_of(shape: Shape) -> dict[str, type[nn.Module]]:
-    """The pre-training heads that a family has there."""
-    relation = {"next_sentence": SequenceRelationHead} if shape.family == "bert" else {}
-    return {"masked_lm": MaskedLMHead, **relation}
+def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
+    """What makes the pre-training heads that a family has there, by our names."""
+    relation = {"next_sentence": lambda: SequenceRelationHead(shape)} if shape.family == "bert" else {}
+    return {"masked_lm": lambda: MaskedLMHead(shape), **relation}
 
 
 def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Our weights by name, without making them."""
     with torch.device("meta"):
-        network = Network(Encoder(shape), {head: _heads_of(shape)[head](shape) for head in heads})
+        network = Network(Encoder(shape), {head: heads_of(shape)[head]() for head in heads})
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 

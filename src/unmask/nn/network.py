@@ -18,9 +18,13 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)
-        for head in heads.values():
+        self.tie()
+
+    def tie(self) -> None:
+        """Share the embeddings with the heads that answer in tokens; again when the embeddings were replaced."""
+        for head in self.heads.values():
             if isinstance(head, MaskedLMHead):
-                head.tie(backbone.get_parameter("embeddings.tokens.weight"))
+                head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
         """Hidden states [T, D] of a stream; computed once a batch, however many heads ask."""

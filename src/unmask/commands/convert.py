@@ -1,0 +1,151 @@
+"""Turn a run into a Hugging Face folder, or one of those into a run."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from rich.console import Console
+
+from unmask.config import Config, to_yaml
+from unmask.errors import UserError
+from unmask.models.shape import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unmask.loading import Model
+
+NEAR = 1e-4  # of the largest number: what another order of adding up may change
+
+
+class Convert(Config):
+    """Turn a run into a Hugging Face folder, or one of those into a run.
+
+    What was written is opened again and run: its states and logits must be the model's own, bit for bit. Where
+    transformers is installed, it must agree too, and find the same tokens. What cannot be carried is said.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("src",)
+
+    src: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
+    to: Literal["hf", "unmask"] = Field(
+        description="hf: what transformers opens; unmask: a run to continue from"
+    )
+    out: Path = Field(description="The folder to make")
+
+    def run(self) -> list[str]:
+        """Write and check; prints and returns what was absent, could not be carried, or was found, a line each."""
+        from unmask.loading import load
+
+        model = load(self.src, device="cpu")
+        notes = [
+            *model.notes,
+            *(_write_hub(model, self.out) if self.to == "hf" else _write_run(model, self.src, self.out)),
+        ]
+        try:
+            notes += _check(model, self.out, self.to)
+        except BaseException:
+            shutil.rmtree(self.out, ignore_errors=True)  # nothing that was not checked stays
+            raise
+        console = Console(highlight=False, soft_wrap=True)
+        for line in [f"{self.src} -> {self.out}", *notes]:
+            console.print(line, markup=False)
+        return notes
+
+
+class Converted(Config):
+    """The ``config.yaml`` of a run that was not trained here."""
+
+    converted_from: str
+    model: Shape
+    objective: dict[str, dict[str, Any]]  # the heads that came along
+
+
+def _write_hub(model: Model, out: Path) -> list[str]:
+    from unmask import hub
+
+    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer)
+
+
+def _write_run(model: Model, src: str, out: Path) -> list[str]:
+    """A run of no steps. Written beside and renamed."""
+    from unmask.training.checkpoint import Checkpoints, State
+
+    if (Path(src) / "config.yaml").exists():
+        raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: is not empty; name a new folder")
+    beside = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    config = Converted(converted_from=src, model=model.shape, objective={head: {} for head in model.heads})
+    try:
+        Checkpoints(beside).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
+        model.tokenizer.save(beside, segments=bool(model.shape.segments))
+        (beside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        beside.rename(out)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return []
+
+
+def _check(model: Model, out: Path, to: str) -> list[str]:
+    """Open and run what was written, beside what it was made from."""
+    import torch
+
+    from unmask.loading import load
+
+    again = load(out, device="cpu")
+    ids = torch.arange(min(model.shape.max_length, 200)) * 7919 % model.tokenizer.size
+    before, after = _outputs(model, ids), _outputs(again, ids)
+    for name, output in after.items():
+        if not torch.equal(output, before[name]):
+            raise RuntimeError(f"{out}: its {name} are not those of {model.source}; nothing was kept")
+    notes = [f"opened again and run: {', '.join(after)} are equal bit for bit"]
+    return notes + _check_with_transformers(again, out, ids, after) if to == "hf" else notes
+
+
+def _outputs(model: Model, ids: Tensor) -> dict[str, Tensor]:
+    """States [T, D] and every head's logits [T, C] of one sequence [T]."""
+    import torch
+
+    from unmask.nn.batch import collate
+    from unmask.text.example import Example, Stream
+
+    batch = collate(Example({"encoder": Stream(ids.numpy(), np.array([len(ids)]))}))
+    with torch.inference_mode():
+        states_TD = model.network.states(batch)
+        return {"states": states_TD, **{name: head(states_TD) for name, head in model.network.heads.items()}}
+
+
+def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[str, Tensor]) -> list[str]:
+    if find_spec("transformers") is None:
+        return ["transformers is not installed here, so it was not asked to open the folder"]
+    import torch
+    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, logging
+
+    logging.set_verbosity_error()  # it reports heads that its class has no use for
+    logging.disable_progress_bar()
+    which = "masked_lm" if "masked_lm" in model.heads else "states"
+    opened = (AutoModelForMaskedLM if which == "masked_lm" else AutoModel).from_pretrained(out)
+    with torch.inference_mode():
+        theirs = opened(ids[None])[0][0]
+    apart = (theirs - ours[which]).abs().max().item()
+    text = "".join(model.tokenizer.decode(ids.tolist()))
+    (pieces,) = model.tokenizer.encode([text])
+    same_tokens = (
+        AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False)["input_ids"] == pieces.ids.tolist()
+    )
+    if apart > NEAR * ours[which].abs().max().item() or not same_tokens:
+        raise RuntimeError(
+            f"{out}: transformers reads it otherwise ({which} {apart:.1e} apart); nothing was kept"
+        )
+    return [f"opened with transformers: its {which} are within {apart:.1e}, its tokens are equal"]
