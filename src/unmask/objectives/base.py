@@ -9,7 +9,7 @@ from pydantic import Field
 from unmask.config import Config
 from unmask.text import sampling
 from unmask.text.chance import Chance
-from unmask.text.example import Example
+from unmask.text.example import Array, Example
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,8 +30,17 @@ class Objective(Config):
 
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
 
+    @property
+    def samples(self) -> bool:
+        """Whether it makes its own sequences: of several combined objectives only one may."""
+        return type(self).sample is not Objective.sample
+
+    def epochs(self, epochs: Array) -> Array:
+        """The epochs [N] whose chance is drawn on: not all differ where a text is met again just as it was."""
+        return epochs
+
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
-        """Make sequences of stretches of text. Only one of several combined objectives may replace this."""
+        """Make sequences of stretches of text."""
         return sampling.sequences(slots, tokenizer, chance)
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:

@@ -15,16 +15,20 @@ import numpy as np
 from unmask.text.example import Array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK = 1 << 15
 
 
 def _mix(x: Array) -> Array:
-    """Splitmix64's finaliser, in place."""
-    with np.errstate(over="ignore"):
-        x ^= x >> np.uint64(30)
-        x *= np.uint64(0xBF58476D1CE4E5B9)
-        x ^= x >> np.uint64(27)
-        x *= np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
+    """Splitmix64's finaliser, in place, in blocks that stay in the processor's cache."""
+    shifted = np.empty(min(len(x), _BLOCK), np.uint64)
+    for start in range(0, len(x), _BLOCK):
+        block = x[start : start + _BLOCK]
+        other = shifted[: len(block)]
+        block ^= np.right_shift(block, np.uint64(30), out=other)
+        block *= np.uint64(0xBF58476D1CE4E5B9)
+        block ^= np.right_shift(block, np.uint64(27), out=other)
+        block *= np.uint64(0x94D049BB133111EB)
+        block ^= np.right_shift(block, np.uint64(31), out=other)
     return x
 
 
@@ -50,11 +54,11 @@ class Chance:
 
     def sequences(self, purpose: str) -> Array:
         """[N] numbers in [0, 1), one per sequence."""
-        return _unit(_hash(self.keys, zlib.crc32(purpose.encode())))
+        return fraction(_hash(self.keys, zlib.crc32(purpose.encode())))
 
     def tokens(self, lengths: Array, purpose: str) -> Array:
         """[T] numbers in [0, 1), one per token of sequences of these lengths."""
-        return _unit(self.bits(lengths, purpose))
+        return fraction(self.bits(lengths, purpose))
 
     def bits(self, lengths: Array, purpose: str) -> Array:
         """[T] uint64, one per token of sequences of these lengths."""
@@ -62,20 +66,33 @@ class Chance:
         starts = np.cumsum(lengths) - lengths
         with np.errstate(over="ignore"):
             # key + golden * position is splitmix64's own stream of the sequence
-            base = keys - starts.astype(np.uint64) * _GOLDEN
-            counter = np.arange(int(lengths.sum()), dtype=np.uint64) * _GOLDEN
-            return _mix(np.repeat(base, lengths) + counter)
+            counters = np.repeat(keys - starts.astype(np.uint64) * _GOLDEN, lengths)
+            counters += np.arange(len(counters), dtype=np.uint64) * _GOLDEN
+            return _mix(counters)
 
     def generator(self, n: int, purpose: str) -> np.random.Generator:
         """A numpy generator of sequence n's own, for corruptions that draw one thing after another."""
-        return np.random.Generator(np.random.Philox(key=int(_hash(self.keys[n : n + 1], zlib.crc32(purpose.encode()))[0])))
+        key = int(_hash(self.keys[n : n + 1], zlib.crc32(purpose.encode()))[0])
+        return np.random.Generator(np.random.Philox(key=key))
 
 
-def _unit(bits: Array) -> Array:
+def again(bits: Array, n: int = 1) -> Array:
+    """The n-th further uint64 of the same addresses, as good as a fresh draw and cheaper where few are wanted."""
+    with np.errstate(over="ignore"):
+        return _mix(bits + np.asarray([n], np.uint64) * _GOLDEN)
+
+
+def fraction(bits: Array) -> Array:
+    """Numbers in [0, 1) of uint64."""
     return (bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
 
-def permutation(n: int, *address: int) -> Array:
+def generator(*address: int | str) -> np.random.Generator:
+    """A numpy generator, the same for the same address."""
+    parts = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in address]
+    return np.random.Generator(np.random.Philox(key=int(_hash(*parts)[0])))
+
+
+def permutation(n: int, *address: int | str) -> Array:
     """A permutation of range(n), the same for the same address."""
-    key = int(_hash(*address)[0])
-    return np.random.Generator(np.random.Philox(key=key)).permutation(n)
+    return generator(*address).permutation(n)

@@ -1,0 +1,74 @@
+"""Masked language modelling (Devlin 2018, BERT, 1810.04805): what stood where tokens are hidden?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from unmask.objectives.base import Objective
+from unmask.text import corruption
+from unmask.text.chance import Chance
+from unmask.text.example import Array, Example
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unmask.models.shape import Shape
+    from unmask.text.tokenizer import Tokenizer
+
+
+class MaskedLM(Objective):
+    """Predict hidden tokens from both sides (BERT; whole words; SpanBERT's spans; RoBERTa's dynamic masking)."""
+
+    rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are to be predicted")
+    mask: float = Field(0.8, ge=0, le=1, description="Share of these that become the mask token")
+    random: float = Field(
+        0.1, ge=0, le=1, description="Share of these that become a random token; the rest is kept"
+    )
+    unit: Literal["token", "whole_word", "span"] = Field(
+        "token",
+        description="What is hidden as one piece: a token, the tokens of a word, or a span of words (3.8 on average)",
+    )
+    masking: Literal["dynamic", "static"] = Field(
+        "dynamic",
+        description="dynamic: drawn anew in every epoch; static: as many fixed maskings as dupe_factor, in turn",
+    )
+    dupe_factor: int = Field(
+        10, ge=1, description="With static masking: after so many epochs each masking comes again"
+    )
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.mask + self.random > 1 + 1e-9:
+            raise ValueError(
+                f"mask {self.mask:g} + random {self.random:g} is more than 1; the two share what is hidden"
+            )
+        if self.unit == "span" and self.rate > 0.5:
+            raise ValueError(
+                f"rate {self.rate:g} leaves no words between spans; with unit span at most 0.5 fits"
+            )
+        if self.masking == "dynamic" and "dupe_factor" in self.model_fields_set and self.dupe_factor != 10:
+            raise ValueError("dupe_factor belongs to masking static; with dynamic no masking comes again")
+        return self
+
+    def epochs(self, epochs: Array) -> Array:
+        """Static masking draws on the chance of the first ``dupe_factor`` epochs again and again."""
+        return epochs % self.dupe_factor if self.masking == "static" else epochs
+
+    def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Hide units, and ask for the tokens that were there."""
+        stream, targets = corruption.mask_tokens(
+            example.streams["encoder"], tokenizer, chance, self.rate, self.mask, self.random, self.unit
+        )
+        return example.with_stream(stream).with_targets(masked_lm=targets)
+
+    def heads(self, shape: Shape) -> dict[str, nn.Module]:
+        """The vocabulary head."""
+        from unmask.nn.heads import MaskedLMHead
+
+        return {"masked_lm": MaskedLMHead(shape)}
+
+    def answers(self) -> tuple[str, ...]:
+        """One head."""
+        return ("masked_lm",)

@@ -1,0 +1,279 @@
+"""Which text a step is made of. The batch at step s is a pure function of (corpus, config, seed, s).
+
+Shards are cut into slots and the slots laid into rows once and for all (`text/cutting.py`); an epoch is a permutation
+of the rows. Row r of the endless stream is row ``r % rows`` of epoch ``r // rows``, and a step takes a fixed number of
+rows, so that nothing has to be remembered or repeated to make any step's batch, on any number of machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.text.chance import Chance, permutation
+from unmask.text.cutting import FORMATS, Rows, cut
+from unmask.text.example import Array, Example
+from unmask.text.sequences import Slots, Text, halves, join, sequences, stretches
+
+if TYPE_CHECKING:
+    from unmask.text.corpus import Corpus
+    from unmask.text.shards import Shard
+    from unmask.text.tokenizer import Tokenizer
+
+__all__ = ["INPUT_FORMATS", "Plan", "Slots", "Text", "batch", "formats", "halves", "join", "sequences"]
+
+INPUT_FORMATS = tuple(FORMATS)
+USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair")  # the first that fits is taken
+
+GROUP = 4  # shards whose rows are shuffled together: memory depends on this, not on the corpus
+DRAWS = 8  # stretches of other documents of which the one of the wanted length is taken
+
+
+class Sampler(Protocol):
+    """What sampling wants of an objective."""
+
+    input_formats: ClassVar[tuple[str, ...]]
+
+    @property
+    def samples(self) -> bool:
+        """Whether it makes its own sequences."""
+
+    def epochs(self, epochs: Array) -> Array:
+        """The epochs whose chance is drawn on."""
+
+    def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Make sequences of slots."""
+
+    def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Hide something and say where the answers are."""
+
+
+def formats(objectives: Mapping[str, Sampler], input_format: str | None = None) -> list[str]:
+    """The input formats that all objectives can learn from, the usual one first.
+
+    Raises:
+        UserError: no format is left, the one asked for does not fit, or two objectives each want their own sequences.
+    """
+    own = [name for name, objective in objectives.items() if objective.samples]
+    if len(own) > 1:
+        raise UserError(
+            f"objective: {' and '.join(own)} each cut sequences their own way; choose one of them"
+        )
+    fit = [
+        form for form in USUAL if all(form in objective.input_formats for objective in objectives.values())
+    ]
+    if not fit:
+        raise UserError(
+            f"objective: {' and '.join(objectives)} have no input format in common; choose one of them"
+        )
+    if input_format is not None and input_format not in fit:
+        against = [name for name, o in objectives.items() if input_format not in o.input_formats]
+        raise UserError(
+            f"input_format: {' and '.join(against)} cannot use {input_format}; fitting: {', '.join(fit)}"
+        )
+    return fit if input_format is None else [input_format]
+
+
+class Plan:
+    """How a corpus becomes steps.
+
+    Args:
+        corpus: what `unmask prepare` made.
+        input_format: one of `INPUT_FORMATS`.
+        length: tokens in a row, and the most in a sequence, special tokens included.
+        rows_per_step: rows that a step takes, over all ranks.
+        seed: decides the cutting and the order.
+
+    Raises:
+        UserError: the corpus is too small for one step.
+    """
+
+    rows: int  # rows in an epoch
+    fill: float  # share of the rows' places that hold tokens, special tokens included
+    cut: int  # sentences too long for a sequence, which were cut into pieces
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        input_format: str = "full_sentences",
+        length: int = 128,
+        rows_per_step: int = 32,
+        seed: int = 0,
+    ):
+        self.corpus, self.input_format, self.length = corpus, input_format, length
+        self.rows_per_step, self.seed = rows_per_step, seed
+        self._rows = lru_cache(2 * GROUP)(self._cut)
+        self._epoch = lru_cache(2)(self._shards_of)
+        self._order = lru_cache(2)(self._rows_of)
+        figures = np.array([self._figures(shard) for shard in range(corpus.shards)], np.int64).reshape(-1, 3)
+        self._counts = figures[:, 0]
+        self.rows, held, self.cut = figures.sum(0).tolist()
+        if self.rows < rows_per_step:
+            raise UserError(self._too_small())
+        self.fill = held / (self.rows * length)
+
+    def slots(self, step: int, rank: int = 0, world: int = 1) -> tuple[Slots, Array, Array]:
+        """A rank's share of a step: its slots, and by slot the row [N] in the step and the epoch [N] it stands in."""
+        first, last = (self.rows_per_step * r // world for r in (rank, rank + 1))
+        stream = range(step * self.rows_per_step + first, step * self.rows_per_step + last)
+        shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
+        places, counts = self._places(shard, row)
+        row_of = np.repeat(np.arange(first, last), counts)
+        return self._gather(*places), row_of, (row_of + step * self.rows_per_step) // self.rows
+
+    def _cut(self, shard: int) -> Rows:
+        return cut(self.corpus.shard(shard), self.input_format, self.length, self.seed, shard)
+
+    def _figures(self, shard: int) -> tuple[int, int, int]:
+        rows = self._rows(shard)
+        return len(rows), int(rows.rooms.sum()), rows.cut
+
+    def _too_small(self) -> str:
+        fitting = (
+            f"at most {self.rows} rows a step fit, or shorter rows"
+            if self.rows
+            else "there is nothing to read"
+        )
+        return (
+            f"{self.corpus.folder}: {self.corpus.tokens:,} tokens make {self.rows} rows of {self.length}, "
+            f"and a step takes {self.rows_per_step}; {fitting}"
+        )
+
+    def _shards_of(self, epoch: int) -> tuple[Array, Array]:
+        """The epoch's order of shards, and the rows up to and with each."""
+        shards = permutation(self.corpus.shards, "shards", self.seed, epoch)
+        return shards, np.cumsum(self._counts[shards])
+
+    def _rows_of(self, epoch: int, group: int, rows: int) -> Array:
+        return permutation(rows, "rows", self.seed, epoch, group)
+
+    def _find(self, r: int) -> tuple[int, int]:
+        """The shard, and the row in it, of row r of the endless stream."""
+        epoch, r = divmod(r, self.rows)
+        shards, ends = self._epoch(epoch)
+        first = int(np.searchsorted(ends, r, "right")) // GROUP * GROUP
+        members = shards[first : first + GROUP]
+        before = int(ends[first - 1]) if first else 0
+        group_ends = ends[first : first + GROUP] - before
+        row = int(self._order(epoch, first // GROUP, int(group_ends[-1]))[r - before])
+        member = int(np.searchsorted(group_ends, row, "right"))
+        return int(members[member]), row - int(group_ends[member - 1] if member else 0)
+
+    def _places(self, shard: Array, row: Array) -> tuple[tuple[Array, Array, Array, Array], Array]:
+        """The slots of rows [R]: shard, start, length, room [N] each; and the number of slots by row [R]."""
+        found = []
+        for s, r in zip(shard.tolist(), row.tolist(), strict=True):
+            rows = self._rows(s)
+            here = slice(rows.first[r], rows.first[r + 1])
+            found.append(
+                (np.full(here.stop - here.start, s), rows.starts[here], rows.lengths[here], rows.rooms[here])
+            )
+        shards, starts, lengths, rooms = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return (shards, starts, lengths, rooms), np.array([len(part[0]) for part in found])
+
+    def _gather(self, shards: Array, starts: Array, lengths: Array, rooms: Array) -> Slots:
+        """Read slots [N] from their shards."""
+        total, offsets = int(lengths.sum()), np.cumsum(lengths) - lengths
+        tokens, document = np.empty(total, np.int32), np.empty(len(starts), np.int64)
+        words, sentences, documents = (np.zeros(total, bool) for _ in range(3))
+        for s in np.unique(shards).tolist():
+            shard, here = self.corpus.shard(s), shards == s
+            source, place = stretches(starts[here], lengths[here]), stretches(offsets[here], lengths[here])
+            tokens[place], words[place] = shard.tokens[source], shard.words[source]
+            document[here] = (
+                shard.first_document + np.searchsorted(shard.documents, starts[here], "right") - 1
+            )
+            for borders, flags in ((shard.sentences, sentences), (shard.documents, documents)):
+                flags[_borders(borders, starts[here], lengths[here], offsets[here])] = True
+        elsewhere = partial(_elsewhere, self.corpus, shards, document)
+        # a slot is known by its shard and by its first token there
+        ids, pairs = (shards << 32) + starts, FORMATS[self.input_format].pairs
+        return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, elsewhere)
+
+
+def batch(
+    plan: Plan,
+    objectives: Sequence[Sampler],
+    tokenizer: Tokenizer,
+    seed: int,
+    step: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Example:
+    """A rank's share of a step: the sequences, then what every objective hides of them and asks, in turn."""
+    slots, _, epochs = plan.slots(step, rank, world)
+    for objective in objectives:
+        epochs = objective.epochs(epochs)
+    chance = Chance.of(seed, epochs, slots.ids)
+    sampler = next((o for o in objectives if o.samples), objectives[0])
+    example = sampler.sample(slots, tokenizer, chance)
+    for objective in objectives:
+        example = objective.corrupt(example, tokenizer, chance)
+    return example
+
+
+def _borders(borders: Array, starts: Array, lengths: Array, offsets: Array) -> Array:
+    """Where the borders that lie in these stretches come to stand, when the stretches are moved to the offsets."""
+    first = np.searchsorted(borders, starts)
+    count = np.searchsorted(borders, starts + lengths) - first
+    return borders[stretches(first, count)] - np.repeat(starts - offsets, count)
+
+
+def _elsewhere(
+    corpus: Corpus, shards: Array, document: Array, which: Array, budgets: Array, chance: Chance
+) -> Text:
+    """K texts from other documents than those of the slots ``which``, as near to the budgets as whole sentences come.
+
+    Of `DRAWS` stretches the longest that fits is taken; where no first sentence fits, one is cut. So length says little
+    about whether a text follows another or was drawn. They come from the slot's own shard if it holds two documents.
+    """
+    if corpus.documents < 2:
+        raise UserError(
+            f"{corpus.folder}: one document only; texts of other documents are wanted, so at least 2 fit"
+        )
+    draws = np.stack([chance.sequences(f"elsewhere {n}")[which] for n in range(DRAWS)], 1)
+    homes = np.array([_home(corpus, int(shards[n]), int(document[n])) for n in which], np.int64)
+    text = Text(
+        np.empty(0, np.int32),
+        np.empty(0, bool),
+        np.zeros(len(which), np.int64),
+        np.zeros(len(which), np.int64),
+    )
+    for s in np.unique(homes).tolist():
+        shard, here = corpus.shard(s), np.flatnonzero(homes == s)
+        starts, lengths = _others(shard, document[which[here]], budgets[here], draws[here])
+        source = stretches(starts, lengths)
+        found = Text(
+            shard.tokens[source].astype(np.int32), shard.words[source], np.cumsum(lengths) - lengths, lengths
+        )
+        text = text.put(here, found)
+    return text
+
+
+def _home(corpus: Corpus, shard: int, document: int) -> int:
+    """The first shard from this one on that holds another document."""
+    for s in (*range(shard, corpus.shards), *range(shard)):
+        other = corpus.shard(s)
+        if len(other.documents) > 2 or other.first_document != document:
+            return s
+    raise UserError(f"{corpus.folder}: all texts are parts of one document; at least 2 documents fit")
+
+
+def _others(shard: Shard, document: Array, budgets: Array, draws: Array) -> tuple[Array, Array]:
+    """[K] starts and lengths of stretches outside these documents; [K, DRAWS] numbers in [0, 1) decide."""
+    sentences, documents = shard.sentences, shard.documents
+    own = np.clip(document - shard.first_document + np.array([[0], [1]]), 0, len(documents) - 1)
+    first, last = np.searchsorted(sentences, documents[own])
+    sentence = (draws * (len(sentences) - 1 - (last - first))[:, None]).astype(np.int64)
+    sentence += np.where(sentence >= first[:, None], (last - first)[:, None], 0)
+    starts = sentences[sentence]
+    document_ends = documents[np.searchsorted(documents, starts, "right")]
+    latest = np.minimum(starts + budgets[:, None], document_ends)
+    lengths = sentences[np.searchsorted(sentences, latest, "right") - 1] - starts
+    best = lengths.argmax(1)[:, None]
+    starts, lengths = (np.take_along_axis(x, best, 1)[:, 0] for x in (starts, lengths))
+    return starts, np.where(lengths > 0, lengths, budgets)

@@ -1,0 +1,144 @@
+"""Slots become sequences: [CLS] text [SEP], or [CLS] A [SEP] B [SEP]. N sequences, T tokens, whole batches at a time.
+
+Texts are not copied before their final place is known: a `Text` says where each stretch lies in a pool of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unmask.text.chance import Chance
+from unmask.text.example import Array, Example, Stream
+
+if TYPE_CHECKING:
+    from unmask.text.tokenizer import Tokenizer
+
+
+def stretches(starts: Array, lengths: Array) -> Array:
+    """Indices of stretches, one after another: starts 7, 2 and lengths 3, 2 give 7 8 9 2 3."""
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
+
+
+@dataclass(frozen=True)
+class Text:
+    """N stretches of a pool of tokens; a stretch may be empty."""
+
+    tokens: Array  # the pool's ids
+    words: Array  # bool: this token begins a word
+    starts: Array  # [N] where each stretch begins
+    lengths: Array  # [N]
+
+    def put(self, which: Array, other: Text) -> Text:
+        """The same texts with those at ``which`` [K] replaced by ``other``'s K."""
+        starts, lengths = self.starts.copy(), self.lengths.copy()
+        starts[which], lengths[which] = other.starts + len(self.tokens), other.lengths
+        return Text(
+            np.concatenate([self.tokens, other.tokens]),
+            np.concatenate([self.words, other.words]),
+            starts,
+            lengths,
+        )
+
+    def pick(self, which: Array) -> Text:
+        """The texts with these numbers."""
+        return Text(self.tokens, self.words, self.starts[which], self.lengths[which])
+
+
+@dataclass(frozen=True)
+class Slots:
+    """N stretches of corpus laid end to end: what a sampler is given."""
+
+    tokens: Array  # [T] int32
+    words: Array  # [T] bool: this token begins a word
+    sentences: Array  # [T] bool: this token begins a sentence
+    documents: Array  # [T] bool: this token begins a document
+    lengths: Array  # [N]
+    document: Array  # [N] the corpus-wide number of the document in which each slot begins
+    ids: Array  # [N] corpus-wide numbers of the slots
+    rooms: Array  # [N] the tokens that a sequence made of the slot may have, special tokens included
+    pairs: bool  # whether the format asks for two texts
+    elsewhere: Callable[[Array, Array, Chance], Text]
+    """(slots [K], budgets [K], chance of all N) -> K texts from other documents, whole sentences, at most so long."""
+
+    @property
+    def text(self) -> Text:
+        """Each slot whole."""
+        return Text(self.tokens, self.words, np.cumsum(self.lengths) - self.lengths, self.lengths)
+
+
+def sequences(slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
+    """One sequence per slot: in the pair formats A and the B that follows it, else all as one text.
+
+    Where a document begins inside a text, a further separator stands before it (RoBERTa §4.2).
+    """
+    if slots.pairs:
+        return join(*halves(slots, chance), slots, tokenizer)
+    return join(slots.text, None, slots, tokenizer)
+
+
+def halves(slots: Slots, chance: Chance) -> tuple[Text, Text]:
+    """Each slot's sentences as A and B, parted at a border chosen by chance. B is empty where there is one sentence."""
+    text = slots.text
+    inner = slots.sentences.copy()
+    inner[text.starts] = False
+    borders = np.flatnonzero(inner)
+    first = np.searchsorted(borders, text.starts)
+    count = np.searchsorted(borders, text.starts + text.lengths) - first
+    choice = first + (chance.sequences("border between A and B") * count).astype(np.int64)
+    ends = text.starts + text.lengths
+    border = np.where(count > 0, np.append(borders, 0)[choice], ends)
+    return (
+        Text(text.tokens, text.words, text.starts, border - text.starts),
+        Text(text.tokens, text.words, border, ends - border),
+    )
+
+
+def join(a: Text, b: Text | None, slots: Slots, tokenizer: Tokenizer) -> Example:
+    """[CLS] A [SEP], and B [SEP] where B is not empty; ``b`` is None where the format knows one text only.
+
+    Units are words, numbered through the batch; special tokens, unknown ones included, are -1.
+    """
+    passed = np.zeros(len(a.tokens), np.int64) if b is not None else _documents_passed(slots)
+    a_extra = _last(passed, a)
+    b_lengths = np.zeros_like(a.lengths) if b is None else b.lengths
+    lengths = a.lengths + a_extra + 2 + b_lengths + (b_lengths > 0)
+    starts = np.cumsum(lengths) - lengths
+    tokens = np.full(lengths.sum(), tokenizer.sep, np.int32)
+    words = np.zeros(len(tokens), bool)
+    tokens[starts] = tokenizer.cls
+    source = stretches(a.starts, a.lengths)
+    place = stretches(starts + 1, a.lengths) + passed[source]
+    _lay_down(a, source, place, tokens, words)
+    segments = None
+    if b is not None:
+        b_starts = starts + a.lengths + 2
+        _lay_down(b, stretches(b.starts, b.lengths), stretches(b_starts, b.lengths), tokens, words)
+        segments = np.zeros(len(tokens), np.int8)
+        segments[stretches(b_starts, b_lengths + (b_lengths > 0))] = 1
+    units = np.where(tokenizer.special[tokens], -1, np.cumsum(words, dtype=np.int32) - 1)
+    return Example({"encoder": Stream(tokens, lengths, segments, units)}, documents=slots.document)
+
+
+def _lay_down(text: Text, source: Array, place: Array, tokens: Array, words: Array) -> None:
+    """Put texts from their pool to their places. A stretch begins a word even where a long sentence was cut in one."""
+    tokens[place] = text.tokens[source]
+    words[place] = text.words[source]
+    filled = text.lengths > 0
+    words[place[(np.cumsum(text.lengths) - text.lengths)[filled]]] = True
+
+
+def _documents_passed(slots: Slots) -> Array:
+    """[T] how many documents have begun inside the slot, up to and with this token."""
+    begun = np.cumsum(slots.documents)
+    starts = np.cumsum(slots.lengths) - slots.lengths
+    return begun - np.repeat(begun[starts], slots.lengths)
+
+
+def _last(values: Array, text: Text) -> Array:
+    """[N] the value at each text's last token."""
+    return np.where(text.lengths > 0, values[np.minimum(text.starts + text.lengths, len(values)) - 1], 0)
