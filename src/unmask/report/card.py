@@ -46,8 +46,6 @@ def _front(run: Run) -> str:
         PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
     )
     about["tags"] = ["unmask", *filter(None, (result.task, str(result.model.get("name", ""))))]
-    if result.init == "pretrained" and result.base:
-        about["base_model"] = result.base
     if result.kind == "finetune" and result.figures:
         about["metrics"] = list(result.figures)
         about["model-index"] = [{"name": run.title, "results": [_measured(run)]}]
@@ -71,11 +69,11 @@ def _measured(run: Run) -> dict[str, Any]:
 
 def _body(run: Run) -> str:
     result = run.result
-    data = tables.facts(result.data)
+    data = tables.rows(words.flat(result.data))
     parts = [
         f"# {plain(run.title)}\n\n{plain(words.summary(run))}",
         _table("Figures", f"on held-out data ({result.held_out})", _figures(run)),
-        _table("Data", "", data["plain"] + [(n, " / ".join(v)) for n, v in data["rows"]]),
+        _table("Data", "", [(name.replace(".", ", "), value) for name, value in data]),
         _table("Model", "", tables.rows(result.model)),
         f"## Limits\n\n{LIMITS[result.kind]}\n\nThe licence of the text it was made from is not known here: name it "
         "before you share the model.",

@@ -64,10 +64,9 @@ def comparison(pretrained: Run, random: Run, split: str, name: str) -> Spec:
     return _curve(rows, label(name))
 
 
-def _rows(group: str, seed: int | None, kind: str, points: Points) -> list[Spec]:
-    run = "" if seed is None else f"seed {seed}"
+def _rows(curve: str, seed: int | None, kind: str, points: Points) -> list[Spec]:
     return [
-        {"group": group, "run": run, "kind": kind, "step": step, "value": float(f"{value:.5g}")}
+        {"curve": curve, "seed": seed, "kind": kind, "step": step, "value": float(f"{value:.5g}")}
         for step, value in thinned(points)
     ]
 
@@ -99,11 +98,15 @@ def longest(run: Run) -> int:
 
 def _curve(rows: list[Spec], name: str) -> Spec:
     """Raw lines faint, drawn lines strong, and the numbers of the point nearest to the pointer."""
+    # the dot's colour says which curve it is on: names in tooltips of nearest points come out undefined in Vega-Lite 6
     tooltip = [
         {"field": "step", "type": "quantitative", "format": ","},
         {"field": "value", "type": "quantitative", "format": ".4~g", "title": name},
-        {"field": "group", "type": "nominal", "title": "curve"},
-        *([{"field": "run", "type": "nominal"}] if any(row["run"] for row in rows) else []),
+        *(
+            [{"field": "seed", "type": "quantitative"}]
+            if any(row["seed"] is not None for row in rows)
+            else []
+        ),
     ]
     line: Spec = {"type": "line", "clip": True}
     raw: Spec = {"transform": [_only("raw")], "mark": {**line, "strokeWidth": 1, "opacity": 0.35}}
@@ -123,8 +126,8 @@ def _curve(rows: list[Spec], name: str) -> Spec:
                 "axis": {**AXIS, "minExtent": 34},
                 "scale": {"zero": False},
             },
-            "color": _colour("group", rows),
-            "detail": {"field": "run", "type": "nominal"},
+            "color": _colour("curve", rows),
+            "detail": {"field": "seed", "type": "nominal"},
         },
         "layer": [
             *([raw] if any(row["kind"] == "raw" for row in rows) else []),
