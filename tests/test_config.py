@@ -79,8 +79,7 @@ def test_loose_settings_go_to_the_chosen_member_that_has_them(key: str) -> None:
         ),
         (
             {"objective": {"name": "masked_lm,next_sentence", "weight": 2}},
-            "objective.weight: masked_lm and next_sentence both have it; "
-            "write masked_lm.weight or next_sentence.weight in its place",
+            "objective.weight: masked_lm and next_sentence have it; say whose it is, as in masked_lm.weight",
         ),
         (
             {"objective.next_sentence.weight": 2},

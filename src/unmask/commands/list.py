@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -62,10 +64,20 @@ def _models() -> Table:
 
 
 def _folder(name: str) -> Table:
-    table = _table("name", "what it is")
+    table = _table("name", "what it is", "paper")
     for member, cls in folder(f"unmask.{name}").items():
-        table.add_row(member, " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split()))
+        table.add_row(member, _paragraph(cls.__doc__), _paper(cls))
     return table
+
+
+def _paper(cls: type[Config]) -> str:
+    """What stands in brackets in the first paragraph of its file: ``Masked … (Devlin 2018, BERT, 1810.04805): …``."""
+    found = re.search(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)", _paragraph(sys.modules[cls.__module__].__doc__))
+    return found[1] if found else ""
+
+
+def _paragraph(text: str | None) -> str:
+    return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split())
 
 
 def _tokenizers() -> Table:

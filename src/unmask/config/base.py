@@ -128,9 +128,8 @@ class Choice(Config):
             wanted = "at least one" if cls.several else "exactly one"
             raise PydanticCustomError("choice", f"choose {wanted} of {', '.join(cls.members())}")
         for key in loose:
-            raise PydanticCustomError(
-                "misplaced", "{why}", {"key": key, "why": cls._why_loose(key, list(chosen))}
-            )
+            context = {"key": key, "why": cls._why_loose(key, list(chosen))}
+            raise PydanticCustomError("misplaced", "{why}", context)
         return chosen
 
     @classmethod
@@ -140,7 +139,7 @@ class Choice(Config):
             return f"{head} is not chosen; chosen is {' and '.join(chosen)}"
         owners = [name for name in cls.members() if head in cls.member(name).model_fields]
         if len(shared := [name for name in owners if name in chosen]) > 1:
-            return f"{' and '.join(shared)} both have it; write {shared[0]}.{key} or {shared[1]}.{key} in its place"
+            return f"{' and '.join(shared)} have it; say whose it is, as in {shared[0]}.{key}"
         if owners:
             return f"belongs to {' and '.join(owners)}; chosen is {' and '.join(chosen)}"
         return f"{' and '.join(chosen)} {'has' if len(chosen) == 1 else 'have'} no such option"
