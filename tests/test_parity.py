@@ -22,7 +22,14 @@ transformers = pytest.importorskip("transformers")
 NEAR = 1e-5
 
 BERT = Shape(
-    vocab_size=199, width=48, layers=3, heads=4, feed_forward=100, max_length=64, dropout=0, attention_dropout=0
+    vocab_size=199,
+    width=48,
+    layers=3,
+    heads=4,
+    feed_forward=100,
+    max_length=64,
+    dropout=0,
+    attention_dropout=0,
 )
 MODERNBERT = Shape(
     family="modernbert", vocab_size=199, width=48, layers=5, heads=4, feed_forward=72, max_length=512, dropout=0,
@@ -33,7 +40,10 @@ CASES = {
     "bert": (BERT, [7, 31, 1, 64, 12]),
     "modernbert": (MODERNBERT, [7, 31, 1, 64, 12]),
     "modernbert beyond its window": (MODERNBERT, [300, 40, 131, 9]),
-    "modernbert with biases": (MODERNBERT.model_copy(update={"bias": True, "window": 10}), [7, 31, 1, 64, 12]),
+    "modernbert with biases": (
+        MODERNBERT.model_copy(update={"bias": True, "window": 10}),
+        [7, 31, 1, 64, 12],
+    ),
     "modernbert, every layer global": (MODERNBERT.model_copy(update={"window": None}), [7, 31, 200]),
 }
 
@@ -70,7 +80,9 @@ def reference_of(network, shape):
         model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
     theirs = to_theirs(shape.family, dict(network.named_parameters()))
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "decoder.weight"}
-    missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
+    missing, unexpected = model.load_state_dict(
+        {n: t.detach().clone() for n, t in theirs.items()}, strict=False
+    )
     assert set(missing) <= tied and not unexpected
     return model
 
@@ -164,7 +176,9 @@ def test_rotary_angles_and_turns():
     q, positions = torch.randn(9, 2, 12), torch.tensor([0, 1, 2, 50, 100, 511, 512, 4000, 8191])
     inverse = 1 / (10_000 ** (torch.arange(0, 12, 2).float() / 12))
     whole = (positions[:, None].float() * inverse).repeat(1, 2)
-    turned, _ = reference.apply_rotary_pos_emb(q[None], q[None], whole.cos()[None], whole.sin()[None], unsqueeze_dim=2)
+    turned, _ = reference.apply_rotary_pos_emb(
+        q[None], q[None], whole.cos()[None], whole.sin()[None], unsqueeze_dim=2
+    )
     assert torch.equal(rotate(q, *angles(positions, 12, 10_000.0)), turned[0])
 
 

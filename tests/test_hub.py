@@ -1,0 +1,428 @@
+"""Hugging Face folders: what is read is what stands there, what is written transformers opens, and nothing hostile passes."""
+
+import json
+import os
+import pickle
+import shutil
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from unmask import hub
+from unmask.errors import UserError
+from unmask.hub.names import RULES, theirs, to_ours, to_theirs
+from unmask.hub.shapes import read_shape, write_shape
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
+from unmask.nn.network import Network
+from unmask.presets import PRESETS
+from unmask.text.tokenizer import Tokenizer
+from unmask.training import weights
+
+BERT = Shape(vocab_size=64, width=24, layers=2, heads=3, feed_forward=40, max_length=32, norm_eps=1e-7)
+MODERNBERT = Shape(
+    family="modernbert", vocab_size=64, width=24, layers=5, heads=3, feed_forward=40, max_length=32, positions="rotary",
+    norm="before", norm_eps=1e-5, bias=False, gated=True, segments=0, window=8, global_every=3, dropout=0.2,
+    rotary_base=1234.0, local_rotary_base=99.0,
+)  # fmt: skip
+SHAPES = {"bert": BERT, "modernbert": MODERNBERT}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.train(["a film about the capital of france, and a fine one"], "wordpiece", 64)
+
+
+def tensors_of(shape, heads=None):
+    torch.manual_seed(0)
+    made = {"masked_lm": MaskedLMHead(shape)}
+    if shape.family == "bert":
+        made["next_sentence"] = SequenceRelationHead(shape)
+    network = Network(Encoder(shape), {name: made[name] for name in (made if heads is None else heads)})
+    return {name: torch.randn_like(p) for name, p in network.named_parameters()}
+
+
+@pytest.fixture(params=SHAPES)
+def written(request, tmp_path, tokenizer):
+    shape = SHAPES[request.param]
+    hub.write(tmp_path / "model", shape, tensors := tensors_of(shape), tokenizer)
+    return tmp_path / "model", shape, tensors
+
+
+@pytest.fixture
+def bert(tmp_path, tokenizer):
+    hub.write(tmp_path / "model", BERT, tensors_of(BERT), tokenizer)
+    return tmp_path / "model"
+
+
+def change_config(folder, **settings):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def change_tensors(folder, change):
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)) or {}, path, {"format": "pt"})
+
+
+def refused(folder, *words):
+    """The one line that says why."""
+    with pytest.raises(UserError) as caught:
+        hub.read(folder)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(word in line for word in (str(folder), *words)), line
+    return line
+
+
+# names
+
+
+@pytest.mark.parametrize("family", RULES)
+def test_rules_are_reversible(family):
+    """Every weight has names of its own there, and comes back from them as it was."""
+    ours = tensors_of(SHAPES[family])
+    names = [part for name in ours for part in theirs(family, name)]
+    assert all(theirs(family, name) for name in ours) and len(names) == len(set(names))
+    back = to_ours(family, to_theirs(family, ours), list(ours))
+    assert list(back) == list(ours) and all(torch.equal(back[name], ours[name]) for name in ours)
+
+
+@pytest.mark.parametrize("family", RULES)
+def test_every_rule_is_used(family):
+    used = {name for ours in tensors_of(SHAPES[family]) for name in theirs(family, ours)}
+    for pattern in RULES[family].values():
+        stem = pattern.replace("#", "1").split("{")[0]
+        assert any(name.startswith(stem) for name in used), pattern
+
+
+def test_queries_keys_and_values_are_joined_in_that_order():
+    parts = {f"bert.encoder.layer.1.attention.self.{part}.bias": torch.full((2,), n) for n, part in
+             enumerate(["query", "key", "value"])}  # fmt: skip
+    name = "backbone.blocks.1.attention.qkv.bias"
+    assert to_ours("bert", parts, [name])[name].tolist() == [0, 0, 1, 1, 2, 2]
+    del parts["bert.encoder.layer.1.attention.self.key.bias"]
+    assert to_ours("bert", parts, [name]) == {}
+
+
+# shapes
+
+
+@pytest.mark.parametrize("shape", [*SHAPES.values(), *PRESETS.values()])
+def test_shapes_come_back_equal(shape):
+    assert read_shape(write_shape(shape, "c"), "c") == shape
+
+
+def test_a_shape_without_local_layers_comes_back_with_the_same_meaning():
+    shape = MODERNBERT.model_copy(update={"window": None})
+    back = read_shape(write_shape(shape, "c"), "c")
+    assert all(back.is_global(i) for i in range(back.layers))
+
+
+def test_an_empty_configuration_has_their_defaults():
+    transformers = pytest.importorskip("transformers")
+    for cls in (transformers.BertConfig, transformers.ModernBertConfig):
+        bare = read_shape({"model_type": cls.model_type}, "c")
+        assert bare == read_shape(cls().to_dict(), "c")
+    assert read_shape({"model_type": "bert"}, "c") == PRESETS["bert-base"]
+    assert read_shape({"model_type": "modernbert"}, "c") == PRESETS["modernbert-base"]
+
+
+def test_settings_of_older_versions_are_understood():
+    old = {
+        "model_type": "modernbert",
+        "global_attn_every_n_layers": 2,
+        "global_rope_theta": 5.0,
+        "local_rope_theta": 6.0,
+    }
+    shape = read_shape(old, "c")
+    assert (shape.global_every, shape.rotary_base, shape.local_rotary_base) == (2, 5.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    "family, settings, word",
+    [
+        ("bert", {"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ("bert", {"is_decoder": True}, "is_decoder"),
+        ("bert", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
+        ("bert", {"tie_word_embeddings": False}, "tie_word_embeddings"),
+        ("bert", {"num_attention_heads": 5}, "heads must divide the width"),
+        ("bert", {"hidden_size": "wide"}, "width"),
+        ("bert", {"layer_norm_eps": -1}, "norm_eps"),
+        ("bert", {"model_type": "gpt2"}, "model_type 'gpt2'"),
+        ("bert", {"num_hidden_layers": 10**9}, "too few tensors"),
+        ("modernbert", {"hidden_activation": "silu"}, "hidden_activation"),
+        ("modernbert", {"attention_bias": True}, "attention_bias"),
+        ("modernbert", {"mlp_dropout": 0.5}, "mlp_dropout"),
+        ("modernbert", {"layer_types": ["full_attention"] * 4 + ["sliding_attention"]}, "layer_types"),
+        ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rope_type 'yarn'"),
+        ("modernbert", {"rope_parameters": "x"}, "wrong type"),
+        ("modernbert", {"global_attn_every_n_layers": "x"}, "wrong type"),
+    ],
+)
+def test_what_has_no_place_here_is_refused_by_name(tmp_path, tokenizer, family, settings, word):
+    hub.write(tmp_path / "model", SHAPES[family], tensors_of(SHAPES[family]), tokenizer)
+    change_config(tmp_path / "model", **settings)
+    refused(tmp_path / "model", "config.json", word) if word != "too few tensors" else refused(
+        tmp_path / "model", word
+    )
+
+
+@pytest.mark.parametrize("part", [{"norm": "before"}, {"segments": 0}, {"window": 8}, {"gated": True}])
+def test_a_shape_they_do_not_have_is_not_written(tmp_path, tokenizer, part):
+    shape = BERT.model_copy(update=part)
+    with pytest.raises(UserError, match=f"no place for model.{next(iter(part))}"):
+        hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)
+    assert list(tmp_path.iterdir()) == []
+
+
+# folders
+
+
+def test_what_was_written_is_read_again(written):
+    folder, shape, tensors = written
+    found = hub.read(folder)
+    assert found.shape == shape and found.notes == []
+    assert set(found.tensors) == set(tensors)
+    assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_transformers_opens_what_was_written(written, tokenizer):
+    transformers = pytest.importorskip("transformers")
+    folder, shape, tensors = written
+    classes = [transformers.AutoModel, transformers.AutoModelForMaskedLM]
+    classes += [transformers.BertForPreTraining] if shape.family == "bert" else []
+    for cls in classes:
+        model, info = cls.from_pretrained(folder, output_loading_info=True)
+        assert not info["missing_keys"] and not info["mismatched_keys"], cls
+        stored = model.get_input_embeddings().weight
+        assert torch.equal(stored, tensors["backbone.embeddings.tokens.weight"])
+    assert type(model).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]
+    opened = transformers.AutoTokenizer.from_pretrained(folder)
+    text = "a film about [MASK], and unseen words"
+    (pieces,) = tokenizer.encode([text])
+    assert opened(text)["input_ids"] == [tokenizer.cls, *pieces.ids, tokenizer.sep]
+    assert (opened.pad_token_id, opened.mask_token_id) == (tokenizer.pad, tokenizer.mask)
+    assert ("token_type_ids" in opened(text)) == (shape.family == "bert")
+
+
+@pytest.mark.parametrize("family", RULES)
+def test_what_transformers_wrote_is_read(family, tmp_path):
+    """Whole, without heads, without its prefix, in shards, and of a class whose head is not ours."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(**write_shape(SHAPES[family], "c"), pad_token_id=0)
+    names = {
+        "bert": ["BertForPreTraining", "BertForMaskedLM", "BertModel", "BertForSequenceClassification"],
+        "modernbert": ["ModernBertForMaskedLM", "ModernBertModel", "ModernBertForSequenceClassification"],
+    }[family]
+    heads = {"ForPreTraining": ["masked_lm", "next_sentence"], "ForMaskedLM": ["masked_lm"]}
+    for name in names:
+        model = getattr(transformers, name)(config)
+        model.save_pretrained(tmp_path / name)
+        model.save_pretrained(tmp_path / "shards" / name, max_shard_size=10_000)
+        found, shards = hub.read(tmp_path / name), hub.read(tmp_path / "shards" / name)
+        assert found.heads == next((h for end, h in heads.items() if name.endswith(end)), [])
+        assert (tmp_path / "shards" / name / "model.safetensors.index.json").exists()
+        assert all(torch.equal(found.tensors[n], shards.tensors[n]) for n in shards.tensors)
+        embeddings = model.get_input_embeddings().weight
+        assert torch.equal(found.tensors["backbone.embeddings.tokens.weight"], embeddings)
+        absent = {head for heads in heads.values() for head in heads if head in RULES_HEADS[family]} - set(
+            found.heads
+        )
+        assert {note.split()[1] for note in found.notes if note.startswith("no ")} == absent
+        assert any("classifier.weight" in note for note in found.notes) == name.endswith("Classification")
+
+
+RULES_HEADS = {"bert": {"masked_lm", "next_sentence"}, "modernbert": {"masked_lm"}}
+
+
+def test_old_names_are_understood(bert):
+    """Gamma and beta, buffers, and a vocabulary matrix stored a second time."""
+
+    def old(tensors):
+        renamed = {
+            n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+            for n, t in tensors.items()
+        }
+        renamed["bert.embeddings.position_ids"] = torch.arange(32)[None]
+        renamed["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
+        renamed["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"].clone()
+        return renamed
+
+    before = hub.read(bert)
+    change_tensors(bert, old)
+    after = hub.read(bert)
+    assert after.notes == [] and after.heads == before.heads
+    assert all(torch.equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
+
+
+def test_half_precision_is_read_as_float32_and_said(bert):
+    change_tensors(bert, lambda tensors: {n: t.bfloat16() for n, t in tensors.items()})
+    found = hub.read(bert)
+    assert found.notes == ["stored as bfloat16, read as float32"]
+    assert {t.dtype for t in found.tensors.values()} == {torch.float32}
+
+
+def test_a_head_without_a_place_there_is_said_and_not_written(tmp_path, tokenizer):
+    tensors = tensors_of(BERT, ["masked_lm"])
+    tensors |= {"heads.sentence_order.pooler.weight": torch.zeros(24, 24)}
+    notes = hub.write(tmp_path / "out", BERT, tensors, tokenizer)
+    assert "not carried: the sentence_order head, for which Hugging Face's bert has no place" in notes
+    assert any(note.startswith("no pooler") for note in notes)
+    assert hub.read(tmp_path / "out").heads == ["masked_lm"]
+
+
+def test_only_an_empty_folder_is_written_to(tmp_path, tokenizer):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(UserError, match="not empty"):
+        hub.write(tmp_path / "out", BERT, tensors_of(BERT), tokenizer)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+# what strangers send
+
+
+def test_a_pickle_dressed_as_safetensors_is_not_opened(bert, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    for protocol in range(6):
+        (bert / "model.safetensors").write_bytes(pickle.dumps(Bomb(), protocol))
+        refused(bert, "model.safetensors")
+    torch.save({"x": Bomb()}, bert / "model.safetensors")
+    refused(bert, "model.safetensors", "a pickle")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_pickle_alone_is_not_opened(bert):
+    (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
+    refused(bert, "pytorch_model.bin", "pickle")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1, -500])
+def test_a_truncated_file_is_refused(bert, keep):
+    path = bert / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(bert, "model.safetensors")
+
+
+def test_a_header_that_lies_is_refused(bert):
+    path = bert / "model.safetensors"
+    for length in (2**63, 10**12):
+        path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
+        refused(bert, "model.safetensors")
+    header = json.dumps({"x": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+    refused(bert, "model.safetensors")
+
+
+QUERY = "bert.encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.pop(QUERY) is None or t, [QUERY, "missing"]),
+        (lambda t: {**t, QUERY: torch.zeros(24, 25)}, [QUERY, "[24, 25] instead of [24, 24]"]),
+        (lambda t: {**t, QUERY: torch.zeros(24, 24, dtype=torch.int64)}, [QUERY, "int64 instead of floats"]),
+        (
+            lambda t: {**t, "bert.encoder.layer.2.output.dense.bias": torch.zeros(24)},
+            ["layer.2", "not part of"],
+        ),
+        (lambda t: {**t, "bert.../../../etc/x": torch.zeros(1)}, ["not part of"]),
+        (
+            lambda t: t.pop("cls.predictions.transform.dense.weight") is None or t,
+            ["transform.dense.weight", "missing"],
+        ),
+        (lambda t: {**t, "cls.predictions.decoder.weight": torch.zeros(64, 24)}, ["decoder.weight differs"]),
+        (lambda t: {"x": torch.zeros(1)}, ["too few tensors"]),
+        (lambda t: {}, ["too few tensors"]),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_by_name(bert, change, words):
+    change_tensors(bert, change)
+    refused(bert, "model.safetensors", *words)
+
+
+def test_links_and_names_that_leave_the_folder_are_refused(bert, tmp_path):
+    path = bert / "model.safetensors"
+    shutil.copy(path, tmp_path / "outside.safetensors")
+    path.unlink()
+    path.symlink_to(tmp_path / "outside.safetensors")
+    refused(bert, "outside the folder")
+    path.unlink()
+    for name in ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "a/b.safetensors", ".."):
+        places = dict.fromkeys(load_file(tmp_path / "outside.safetensors"), name)
+        (bert / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+        refused(bert, "outside the folder")
+
+
+def test_the_download_cache_of_hugging_face_is_inside(bert, tmp_path):
+    home = tmp_path / "models--a--b"
+    (home / "blobs").mkdir(parents=True)
+    (home / "snapshots").mkdir()
+    shutil.move(bert / "model.safetensors", home / "blobs" / "0123")
+    (bert / "model.safetensors").symlink_to("../../blobs/0123")
+    shutil.move(bert, home / "snapshots" / "rev")
+    assert hub.read(home / "snapshots" / "rev").heads == ["masked_lm", "next_sentence"]
+
+
+@pytest.mark.parametrize(
+    "index, word",
+    [
+        ({}, "weight_map"),
+        ({"weight_map": ["x"]}, "weight_map"),
+        ({"weight_map": {"x": 3}}, "weight_map"),
+        ({"weight_map": {"x": "absent.safetensors"}}, "absent.safetensors"),
+        ({"weight_map": {"x": "shard.safetensors"}}, "x is not in shard.safetensors"),
+    ],
+)
+def test_an_index_that_lies_is_refused(bert, index, word):
+    (bert / "model.safetensors").rename(bert / "shard.safetensors")
+    (bert / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(bert, word)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_a_configuration_that_is_none_is_refused(bert, content):
+    (bert / "config.json").write_bytes(content)
+    refused(bert, "config.json")
+
+
+def test_json_is_bounded(tmp_path):
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(weights.MOST_JSON + 1)
+    with pytest.raises(UserError, match="larger than"):
+        weights.read_json(tmp_path / "config.json")
+
+
+# writing
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    weights.write(path, {"x": torch.ones(3)})
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        weights.write(path, {"x": torch.zeros(3)})
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+    assert weights.read(path)["x"].tolist() == [1, 1, 1]
+
+
+def test_a_full_disk_leaves_no_half_folder(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(UserError, match="No space left"):
+        hub.write(tmp_path / "out", BERT, tensors_of(BERT), tokenizer)
+    assert list(tmp_path.iterdir()) == []
