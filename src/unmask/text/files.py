@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import itertools
-import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from gzip import BadGzipFile, GzipFile
+from lzma import LZMAError, LZMAFile
 from pathlib import Path
 from typing import IO, cast
 
@@ -30,19 +30,26 @@ def head(path: Path, size: int = 4096) -> bytes:
     return next(_blocks(path, size), b"")
 
 
-def lines(path: Path, encoding: str = "utf-8", longest: int | None = None) -> Iterator[str]:
+Meter = Callable[[int], object]
+"""Is told how many of a file's bytes, as they are stored, have been read."""
+
+
+def lines(
+    path: Path, encoding: str = "utf-8", longest: int | None = None, meter: Meter = lambda _: None
+) -> Iterator[str]:
     r"""A file's lines without their ends, which may be ``\n``, ``\r\n`` or ``\r``.
 
     Args:
         path: the file; packed ones (.gz, .xz, .zst) are unpacked.
         encoding: the one and only encoding of the file; a byte-order mark is left out.
         longest: a line of more characters than this is cut, after a space where there is one.
+        meter: told how far it is.
 
     Raises:
         UserError: the file cannot be read, is packed wrongly, binary, or not in this encoding: with line and byte.
     """
     rest = ""
-    for text in _texts(path, encoding):
+    for text in _texts(path, encoding, meter):
         *whole, rest = (rest + text).split("\n")
         yield from whole
         while longest and len(rest) > longest:
@@ -53,11 +60,11 @@ def lines(path: Path, encoding: str = "utf-8", longest: int | None = None) -> It
         yield rest
 
 
-def _texts(path: Path, encoding: str) -> Iterator[str]:
+def _texts(path: Path, encoding: str, meter: Meter) -> Iterator[str]:
     """The text of a file in blocks, line ends as they are in Python."""
     decoder, newlines = _decoder(encoding), io.IncrementalNewlineDecoder(None, translate=True)
     line, at = 1, 0
-    for block in itertools.chain(_blocks(path, BLOCK), [b""]):
+    for block in itertools.chain(_blocks(path, BLOCK, meter), [b""]):
         mark = (
             len(codecs.BOM_UTF8)
             if at == 0 and block.startswith(codecs.BOM_UTF8) and _is_utf8(encoding)
@@ -101,43 +108,45 @@ def _broken(path: Path, encoding: str, error: UnicodeDecodeError, line: int, at:
     return f"{path}: not {encoding} at line {line} (byte {at + error.start} is 0x{byte:02x}); give {fits}"
 
 
-def _blocks(path: Path, size: int) -> Iterator[bytes]:
+def _blocks(path: Path, size: int, meter: Meter = lambda _: None) -> Iterator[bytes]:
     """The bytes of a file, unpacked as its ending says."""
     try:
-        if path.suffix == ".zst":
-            yield from _zstandard(path, size)
-            return
-        with _opened(path) as file:
-            while block := file.read(size):
+        with path.open("rb") as stored:
+            for block in _unpacked(stored, path.suffix, size):
+                meter(stored.tell())
                 yield block
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, LZMAError, BadGzipFile) as error:
         raise UserError(f"{path}: broken, or not packed as {path.suffix} ({error})") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    return lzma.open(path) if path.suffix == ".xz" else path.open("rb")
+def _unpacked(stored: IO[bytes], suffix: str, size: int) -> Iterator[bytes]:
+    if suffix == ".zst":
+        yield from _zstandard(stored, size)
+        return
+    file = stored
+    if suffix in (".gz", ".xz"):
+        file = cast(IO[bytes], GzipFile(fileobj=stored) if suffix == ".gz" else LZMAFile(stored))
+    while block := file.read(size):
+        yield block
 
 
-def _zstandard(path: Path, size: int) -> Iterator[bytes]:
+def _zstandard(stored: IO[bytes], size: int) -> Iterator[bytes]:
     """Frame after frame. The library's own file object takes a cut-off file for a whole one."""
     import zstandard
 
     unpacker = zstandard.ZstdDecompressor().decompressobj()
-    with path.open("rb") as file:
-        while packed := file.read(size):
-            while packed:
-                if unpacker.eof:
-                    unpacker = zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    block = unpacker.decompress(packed)
-                except zstandard.ZstdError as error:
-                    raise EOFError(error) from None
-                packed = unpacker.unused_data
-                if block:
-                    yield block
+    while packed := stored.read(size):
+        while packed:
+            if unpacker.eof:
+                unpacker = zstandard.ZstdDecompressor().decompressobj()
+            try:
+                block = unpacker.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise EOFError(error) from None
+            packed = unpacker.unused_data
+            if block:
+                yield block
     if not unpacker.eof:
         raise EOFError("it ends too early")
