@@ -40,9 +40,14 @@ class List(Config):
 
     def run(self) -> list[str]:
         """Print a table; the names are returned."""
-        table = {"models": _models, "tokenizers": _tokenizers}.get(self.what, lambda: _folder(self.what))()
+        table = table_of(self.what)
         Console(highlight=False).print(table)
         return list(map(str, table.columns[0].cells))
+
+
+def table_of(what: Kind) -> Table:
+    """What there is of a kind."""
+    return {"models": _models, "tokenizers": _tokenizers}.get(what, lambda: _folder(what))()
 
 
 def _table(*columns: str) -> Table:
