@@ -179,6 +179,11 @@ def test_a_page_needs_nothing_but_a_result(tmp_path):
     assert "# " in write_card(tmp_path).read_text()
 
 
+def test_a_run_without_held_out_text_says_so(tmp_path):
+    folder = run_folders.pretrain(tmp_path / "a", figures={})
+    assert "No text was held out" in Page(write_report(folder)).text
+
+
 def test_lost_numbers_are_said(tmp_path):
     folder = run_folders.pretrain(tmp_path / "a", figures={"loss": float("nan")})
     assert "Not a finite number: figures.loss." in Page(write_report(folder)).text
@@ -278,6 +283,14 @@ def test_another_mask_token_leaves_the_text_as_it_is():
     assert samples.fills([fill])[0]["parts"] == [("Paris is ␣ of France.", None)]
     fill = read_fill("Paris is the<mask> of France.", [[" capital", 0.5]])
     assert samples.fills([fill])[0]["parts"] == [("Paris is the", " capital"), (" of France.", None)]
+
+
+@pytest.mark.parametrize(
+    ("token", "parts"),
+    [("##ing", [("He went", "ing"), (" home.", None)]), ("Ġback", [("He went ", "back"), (" home.", None)])],
+)
+def test_a_guessed_piece_is_read_as_part_of_its_word(token, parts):
+    assert samples.fills([read_fill("He went [MASK] home.", [[token, 0.5]])])[0]["parts"] == parts
 
 
 def read_fill(text, guesses):

@@ -148,8 +148,7 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
     """The figures of the best checkpoint, some filled masks, the page and the card."""
     import json
 
-    from unmask.report.card import write_card
-    from unmask.report.run import write_report
+    from unmask.report import write_card, write_report
     from unmask.training.checkpoint import read_tensors, replace_file
     from unmask.training.record import write_result
 

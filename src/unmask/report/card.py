@@ -45,7 +45,7 @@ def _front(run: Run) -> str:
     about["pipeline_tag"] = (
         PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
     )
-    about["tags"] = ["unmask", *filter(None, (result.task, str(result.model.get("name", ""))))]
+    about["tags"] = ["unmask", *filter(None, (result.task, words.model_name(result)))]
     if result.kind == "finetune" and result.figures:
         about["metrics"] = list(result.figures)
         about["model-index"] = [{"name": run.title, "results": [_measured(run)]}]

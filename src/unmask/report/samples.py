@@ -35,7 +35,16 @@ def _filled(fill: Fill) -> list[tuple[str, str | None]]:
     pieces = MASK.split(fill.text)
     if len(pieces) != len(fill.masks) + 1 or not all(mask.guesses for mask in fill.masks):
         return [(fill.text, None)]  # another mask token: left as it is
-    return [*zip(pieces, [mask.guesses[0][0] for mask in fill.masks], strict=False), (pieces[-1], None)]
+    first = [mask.guesses[0][0] for mask in fill.masks]
+    parts = [_joined(text, token) for text, token in zip(pieces, first, strict=False)]
+    return [*parts, (pieces[-1], None)]
+
+
+def _joined(text: str, token: str) -> tuple[str, str]:
+    """A text and the token that goes on from it, as they are read: "play", "##ing" make "playing"."""
+    if token.startswith("##") and len(token) > len("##"):
+        return text.rstrip(), token[2:]
+    return text, token.lstrip("▁Ġ")  # how unigram and byte-level vocabularies write a space
 
 
 def predictions(rows: Sequence[Prediction]) -> list[tuple[str, list[dict[str, Any]], int]]:

@@ -73,6 +73,8 @@ def summary(run: Run) -> str:
 def _pretrained(run: Run) -> list[str]:
     result = run.result
     told = [f"{_model(result)} was pre-trained{_on(result)}{_effort(result)}."]
+    if not result.figures:
+        told.append("No text was held out, so nothing says how it does on text it has not seen.")
     losses = [value for _, value in next(iter(run.series("valid", "loss").values()), [])]
     if len(losses) > 1:
         told.append(f"On held-out text its loss went from {figure(losses[0])} to {figure(losses[-1])}.")
@@ -140,8 +142,13 @@ def main_figure(result: Result) -> str | None:
     return next(iter(result.figures), None)
 
 
+def model_name(result: Result) -> str:
+    """The preset's name; without one, its family's."""
+    return str(result.model.get("name") or result.model.get("family") or "")
+
+
 def _model(result: Result) -> str:
-    name, parameters = str(result.model.get("name", "A model")), result.model.get("parameters")
+    name, parameters = model_name(result) or "A model", result.model.get("parameters")
     return f"{name} ({compact(parameters)} parameters)" if isinstance(parameters, int) else name
 
 
