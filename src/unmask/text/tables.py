@@ -1,4 +1,4 @@
-"""Tables that people labelled: csv, tsv, JSON lines and parquet, packed or not, read whole and without guessing at holes."""
+"""Tables that people labelled: csv, tsv, JSON lines and parquet, packed or not; read whole, holes and all named."""
 
 from __future__ import annotations
 

@@ -1,0 +1,102 @@
+"""Sentences in columns, a word a line, as CoNLL's shared tasks have them (Tjong Kim Sang 2000, cs/0009008)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unmask.errors import UserError
+from unmask.text.files import lines
+
+DOCUMENT = "-DOCSTART-"
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences of words, perhaps with a tag for each."""
+
+    path: Path
+    words: list[tuple[str, ...]]
+    tags: list[tuple[str, ...]] | None
+    places: list[int]  # line of each sentence's first word, from 1
+    documents: int = 0  # lines that only say that a document begins
+    digits: bool = (
+        False  # whether words were a character and its place, 科0 技1, and the digit was taken away
+    )
+
+
+def read(
+    path: Path, word: int = 1, tag: int | None = None, digits: bool | None = None, encoding: str = "utf-8"
+) -> Sentences:
+    """Read sentences: columns separated by tabs or spaces, an empty line after each sentence.
+
+    Args:
+        path: the file, packed or not.
+        word: the column of words, from 1.
+        tag: the column of tags; none: the last one, if there is more than one.
+        digits: take the last character, a digit, off every word; none: do so if every word is more than one character
+            and ends with a digit, as where characters carry their place in the word (Weibo NER).
+        encoding: of the file.
+
+    Raises:
+        UserError: no sentences, or a line with too few columns; names the line.
+    """
+    sentences, places, documents, width = _rows(path, encoding)
+    if not sentences:
+        raise UserError(
+            f"{path}: holds no sentences; a word a line and an empty line after each sentence is wanted"
+        )
+    tag = tag or width
+    for number, what in ((word, "words"), (tag, "tags")):
+        if number > width:
+            raise UserError(
+                f"{path}:{places[0]}: has {width} columns; there is no column {number} to read {what} from"
+            )
+    words = [tuple(row[word - 1] for row in sentence) for sentence in sentences]
+    tags = None if tag == word else [tuple(row[tag - 1] for row in sentence) for sentence in sentences]
+    return _digits(Sentences(path, words, tags, places, documents), digits)
+
+
+def _rows(path: Path, encoding: str) -> tuple[list[list[list[str]]], list[int], int, int]:
+    """Sentences of rows of cells, the line each begins at, the documents begun, and the number of columns."""
+    sentences: list[list[list[str]]] = []
+    places: list[int] = []
+    documents, inside, width, first = 0, False, 0, 0
+    for number, line in enumerate(lines(path, encoding), 1):
+        cells = _cells(line)
+        if not cells or cells[0] == DOCUMENT:
+            documents += bool(cells)
+            inside = False
+            continue
+        if width and len(cells) != width:
+            raise UserError(f"{path}:{number}: has {len(cells)} columns where line {first} has {width}")
+        if not inside:
+            sentences.append([])
+            places.append(number)
+        width, first, inside = len(cells), first or number, True
+        sentences[-1].append(cells)
+    return sentences, places, documents, width
+
+
+def _cells(line: str) -> list[str]:
+    """A line's cells. Only tabs and spaces separate: a wide Chinese space is a word."""
+    if not line.strip(" \t"):
+        return []
+    return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
+
+
+def _digits(sentences: Sentences, digits: bool | None) -> Sentences:
+    wanted = [[len(word) > 1 and word[-1] in "0123456789" for word in words] for words in sentences.words]
+    whole = all(map(all, wanted))
+    if digits and not whole:
+        n = next(n for n, words in enumerate(wanted) if not all(words))
+        line = sentences.places[n] + wanted[n].index(False)
+        word = sentences.words[n][wanted[n].index(False)]
+        raise UserError(
+            f"{sentences.path}:{line}: the word {word!r} does not end with a digit; read it without digits"
+        )
+    if not (whole if digits is None else digits):
+        return sentences
+    return replace(
+        sentences, words=[tuple(word[:-1] for word in words) for words in sentences.words], digits=True
+    )
