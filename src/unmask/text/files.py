@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from gzip import BadGzipFile, GzipFile
 from lzma import LZMAError, LZMAFile
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from unmask.errors import UserError
 
@@ -121,13 +121,14 @@ def _blocks(path: Path, size: int, meter: Meter = lambda _: None) -> Iterator[by
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
+_UNPACK: dict[str, Callable[[IO[bytes]], Any]] = {".gz": lambda f: GzipFile(fileobj=f), ".xz": LZMAFile}
+
+
 def _unpacked(stored: IO[bytes], suffix: str, size: int) -> Iterator[bytes]:
     if suffix == ".zst":
         yield from _zstandard(stored, size)
         return
-    file = stored
-    if suffix in (".gz", ".xz"):
-        file = cast(IO[bytes], GzipFile(fileobj=stored) if suffix == ".gz" else LZMAFile(stored))
+    file = cast(IO[bytes], _UNPACK.get(suffix, lambda f: f)(stored))
     while block := file.read(size):
         yield block
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from unmask.errors import UserError
-from unmask.text import tables
+from unmask.text import rows
 from unmask.text.files import format_of, head, lines
 
 Boundary = Literal["auto", "empty_line", "file", "line", "heading"]
@@ -93,7 +93,7 @@ class Sources:
             self.read = before + done
 
         if isinstance(file, str):
-            return _rows(tables.hub(file, self.text_column))
+            return _rows(rows.hub(file, self.text_column))
         kind = format_of(file)
         if kind in _TABLES or (not kind and head(file).lstrip().startswith(b"{")):
             return _rows(self._table(file, kind, meter))
@@ -102,15 +102,15 @@ class Sources:
 
     def _table(self, file: Path, kind: str, meter: Callable[[int], object]) -> Iterator[str | None]:
         if kind == ".parquet":
-            return tables.parquet(file, self.text_column)
+            return rows.parquet(file, self.text_column)
         if kind == ".arrow":
-            return tables.arrow(file, self.text_column)
-        read = tables.separated if kind in (".csv", ".tsv") else tables.jsonl
+            return rows.arrow(file, self.text_column)
+        read = rows.separated if kind in (".csv", ".tsv") else rows.jsonl
         return read(file, self.text_column, self.encoding, meter)
 
     def _find(self, source: str) -> Iterator[Path | str]:
         path = Path(source)
-        if source.startswith(tables.HUB):
+        if source.startswith(rows.HUB):
             yield source
         elif path.is_dir():
             yield from self._walk(path)
