@@ -85,6 +85,14 @@ class Pretrain(Training):
         assert self.input_format is not None  # resolved
         return sampling.Plan(corpus, self.input_format, self.length, self.batch_size, self.seed)
 
+    def held_out(self, corpus: Corpus) -> Plan | None:
+        """The same of the held-out documents; fewer rows a step where there are few of them."""
+        if corpus.valid is None:
+            return None
+        assert self.input_format is not None  # resolved
+        one = sampling.Plan(corpus.valid, self.input_format, self.length, 1, self.seed)
+        return sampling.Plan(corpus.valid, self.input_format, self.length, min(one.rows, self.batch_size), self.seed)
+
 
 def _rehearse(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
     from unmask.estimate import estimate, in_words
@@ -131,14 +139,12 @@ def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[
 
 def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
     from unmask.pretraining import Pretraining, network_of
-    from unmask.text.corpus import Corpus
     from unmask.training.checkpoint import Checkpoints
     from unmask.training.loop import Trainer
     from unmask.training.placement import Placement
 
     placement = Placement.of(config)
-    valid = corpus.folder / "valid"
-    held_out = config.plan(Corpus.open(valid)) if valid.exists() else None
+    held_out = config.held_out(corpus)
     network = network_of(config.model, config.objectives, config.seed)
     work = Pretraining(network, config.objectives, config.plan(corpus), held_out, config, placement)
     return Trainer(work, config, placement, Checkpoints(config.out, config.keep))
@@ -172,7 +178,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
     return {
         "kind": "pretrain",
         "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
-        "language": corpus.language,
+        "language": corpus.index.get("language"),
         "figures": figures,
         "held_out": "valid",
         "main": "loss",
@@ -189,6 +195,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             "tokens": corpus.tokens,
             "vocabulary": corpus.tokenizer.size,
             "fill": work.plan.fill,
+            "cut sentences": work.plan.cut,
         },
         "chosen": config.model_dump(mode="json", exclude_unset=True),
     }
