@@ -1,4 +1,4 @@
-"""Hugging Face folders: what is read is what stands there, what is written transformers opens, and nothing hostile passes."""
+"""Hugging Face folders: what stands there is read, what is written transformers opens, and nothing hostile passes."""
 
 import json
 import os

@@ -50,9 +50,9 @@ def test_rows_agree_with_the_definition(row_length, window):
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_definition_is_attention_in_each_text_alone(window):
-    q, k, v = heads_of(LENGTHS)
-    together = attention.dense(q, k, v, Layout.of(np.array(LENGTHS)), window)
-    for q, k, v, out in zip(*(split(x, LENGTHS) for x in (q, k, v, together)), strict=True):
+    qkv = heads_of(LENGTHS)
+    together = attention.dense(*qkv, Layout.of(np.array(LENGTHS)), window)
+    for q, k, v, out in zip(*(split(x, LENGTHS) for x in (*qkv, together)), strict=True):
         far = torch.arange(len(q))
         mask = (far[:, None] - far).abs() > (window or 10**6) // 2
         scores = torch.einsum("qhw,khw->hqk", q, k) / 8**0.5

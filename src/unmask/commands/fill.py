@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from unmask.config import Config
 
@@ -31,14 +32,13 @@ class Fill(Config):
         found = [model.fill(text, self.k) for text in self.texts]
         console = Console(highlight=False)
         for text, masks in zip(self.texts, found, strict=True):
-            console.print(_table(text, masks))
+            console.print(text, markup=False, soft_wrap=True)
+            console.print(_table(masks))
         return found
 
 
-def _table(text: str, masks: list[list[tuple[str, float]]]) -> Table:
-    from rich.text import Text
-
-    table = Table(title=Text(text), box=None, title_justify="left", pad_edge=False, header_style="bold")
+def _table(masks: list[list[tuple[str, float]]]) -> Table:
+    table = Table(box=None, padding=(0, 2), header_style="bold")
     for n in range(1, len(masks) + 1):
         table.add_column(f"mask {n}" if len(masks) > 1 else "token")
         table.add_column("probability", justify="right")
