@@ -10,6 +10,7 @@ from unmask.models.shape import Shape
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Angles, Block, BlockShape
 from unmask.nn.embeddings import Embeddings
+from unmask.nn.norm import LayerNorm
 from unmask.nn.positions import angles
 
 
@@ -31,7 +32,7 @@ class Encoder(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(_block(shape, i), first=i == 0) for i in range(shape.layers))
         pre_norm = shape.norm == "before"
-        self.norm = nn.LayerNorm(shape.width, shape.norm_eps, bias=shape.bias) if pre_norm else nn.Identity()
+        self.norm = LayerNorm(shape.width, shape.norm_eps, bias=shape.bias) if pre_norm else nn.Identity()
         self._init_weights()
 
     def forward(self, sequences: Sequences) -> Tensor:

@@ -10,12 +10,14 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from unmask.nn.dropout import drop
 from unmask.nn.layout import Layout
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
+) -> Tensor:
     """Bidirectional attention inside each sequence; q, k, v and the result are [T, H, W].
 
     ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
@@ -26,15 +28,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None =
     return rows(q, k, v, layout, window, dropout)
 
 
-def rows(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
-    """Sequences side by side in rows, a mask between them."""
-    q, k, v = (layout.to_rows(x).transpose(1, 2) for x in (q, k, v))
-    mask = layout.mask(window)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if mask is not None:
-        scores = scores.masked_fill(~mask[:, None], -math.inf)
-    probabilities = F.dropout(scores.softmax(-1), dropout)
-    return layout.from_rows((probabilities @ v).transpose(1, 2))
+def rows(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Sequences side by side in rows, a mask between them.
+
+    Plain products and a softmax: torch's fused kernel for processors is slower than these in training, in bfloat16 and
+    with dropout above all. The softmax computes in float32 whatever it is given.
+    """
+    heads, width = q.shape[1:]
+    q, k, v = (layout.to_rows(x).transpose(1, 2).reshape(-1, layout.row_length, width) for x in (q, k, v))
+    scores = (q * width**-0.5) @ k.transpose(1, 2)  # [R*H, L, L]
+    barrier = layout.barrier(window, scores.dtype)
+    if barrier is not None:
+        scores.view(layout.rows, heads, *scores.shape[1:]).add_(barrier[:, None])
+    mixed = drop(scores.softmax(-1), dropout) @ v
+    return layout.from_rows(mixed.view(layout.rows, heads, -1, width).transpose(1, 2))
 
 
 def varlen(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from unmask.nn.attention import attend
 from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
+from unmask.nn.norm import LayerNorm
 from unmask.nn.positions import rotate
 
 Angles = tuple[Tensor, Tensor]
@@ -68,8 +69,8 @@ class FeedForward(nn.Module):
         return self.out(F.gelu(inner))
 
 
-def _norm(shape: BlockShape) -> nn.LayerNorm:
-    return nn.LayerNorm(shape.width, shape.norm_eps, bias=shape.bias)
+def _norm(shape: BlockShape) -> LayerNorm:
+    return LayerNorm(shape.width, shape.norm_eps, bias=shape.bias)
 
 
 class Block(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unmask.nn.norm import LayerNorm
+
 
 class Sizes(Protocol):
     """What a head needs to know of a model."""
@@ -28,7 +30,7 @@ class MaskedLMHead(nn.Module):
     def __init__(self, sizes: Sizes):
         super().__init__()
         self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
-        self.norm = nn.LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
         self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.width))
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
         nn.init.normal_(self.vocabulary, std=0.02)

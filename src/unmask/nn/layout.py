@@ -6,6 +6,7 @@ attention works on rows: sequences side by side, none of them cut, a mask betwee
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,9 +24,11 @@ class Layout:
     cu_seqlens: Tensor  # [N+1] int32
     max_length: int
     places: Tensor  # [T] int64 place of each token in the R*L places of all rows
+    sources: Tensor  # [R*L] int64 token at each place; any token where the place is empty
+    empty: Tensor  # [E] int64 places without a token
     rows: int
     row_length: int
-    _masks: dict[int | None, Tensor | None] = field(default_factory=dict, repr=False)
+    _barriers: dict[tuple[int | None, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, lengths: Array, row_length: int | None = None) -> Layout:
@@ -34,10 +37,12 @@ class Layout:
         starts, rows = _starts_in_rows(lengths, row_length)
         offsets = np.cumsum(lengths) - lengths
         places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+        sources = np.full(rows * row_length, -1)
+        sources[places] = np.arange(len(places))
         cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         return cls(
-            tuple(lengths.tolist()), torch.from_numpy(cu_seqlens), int(lengths.max()),
-            torch.from_numpy(places), rows, row_length,
+            tuple(lengths.tolist()), torch.from_numpy(cu_seqlens), int(lengths.max()), torch.from_numpy(places),
+            torch.from_numpy(sources.clip(0)), torch.from_numpy(np.flatnonzero(sources < 0)), rows, row_length,
         )  # fmt: skip
 
     @property
@@ -48,7 +53,8 @@ class Layout:
     def to_rows(self, x_T: Tensor) -> Tensor:
         """[T, …] to [R, L, …]; empty places hold zeros."""
         if not self.full:
-            x_T = x_T.new_zeros(self.rows * self.row_length, *x_T.shape[1:]).index_copy(0, self.places, x_T)
+            # gathering is several times as fast as scattering
+            x_T = x_T.index_select(0, self.sources).index_fill(0, self.empty, 0)
         return x_T.view(self.rows, self.row_length, *x_T.shape[1:])
 
     def from_rows(self, x_RL: Tensor) -> Tensor:
@@ -63,16 +69,16 @@ class Layout:
             torch.arange(len(lengths), device=lengths.device), lengths, output_size=len(self.places)
         )
 
-    def mask(self, window: int | None = None) -> Tensor | None:
-        """[R, L, L] True where the one may see the other; None where everyone may. Made once a batch.
+    def barrier(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """[R, L, L] 0 where the one may see the other, -inf elsewhere; None where everyone may. Made once a batch.
 
-        Empty places see each other, so that no row of scores is empty.
+        Empty places see each other, so that no row of scores is all -inf.
         """
-        if window not in self._masks:
-            self._masks[window] = self._make_mask(window)
-        return self._masks[window]
+        if (window, dtype) not in self._barriers:
+            self._barriers[window, dtype] = self._make_barrier(window, dtype)
+        return self._barriers[window, dtype]
 
-    def _make_mask(self, window: int | None) -> Tensor | None:
+    def _make_barrier(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
         alone = self.full and len(self.lengths) == self.rows
         if alone and (window is None or self.row_length <= window // 2 + 1):
             return None
@@ -81,13 +87,14 @@ class Layout:
         if window is not None:
             place = torch.arange(self.row_length, device=mask.device)
             mask &= (place[:, None] - place[None, :]).abs() <= window // 2
-        return mask
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
     def to(self, device: torch.device) -> Layout:
         """The same layout on a device."""
+        tensors = (self.cu_seqlens, self.places, self.sources, self.empty)
+        cu_seqlens, places, sources, empty = (x.to(device, non_blocking=True) for x in tensors)
         return Layout(
-            self.lengths, self.cu_seqlens.to(device, non_blocking=True), self.max_length,
-            self.places.to(device, non_blocking=True), self.rows, self.row_length,
+            self.lengths, cu_seqlens, self.max_length, places, sources, empty, self.rows, self.row_length,
         )  # fmt: skip
 
 

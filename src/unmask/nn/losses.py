@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_ROWS = 32  # of logits that stay in the cache together
 
 
 @dataclass
@@ -20,12 +23,15 @@ class Loss:
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Loss:
     """Logits [M, C] against labels [M], or [M, C] floats in [0, 1] where several labels may hold."""
-    logits = logits.float()
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
-        total = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="none").mean(-1).sum()
+        total = F.binary_cross_entropy_with_logits(
+            logits.float(), labels, pos_weight=weights, reduction="none"
+        ).mean(-1).sum()  # fmt: skip
+    elif weights is None and logits.device.type == "cpu" and logits.requires_grad:
+        total = _CrossEntropy.apply(logits, labels)  # type: ignore[no-untyped-call]
     else:
-        total = F.cross_entropy(logits, labels, weight=weights, reduction="sum")
+        total = F.cross_entropy(logits.float(), labels, weight=weights, reduction="sum")
     return Loss(total, len(labels), None if torch.is_grad_enabled() else _correct(logits, labels))
 
 
@@ -33,3 +39,32 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.is_floating_point():
         return ((logits > 0) == (labels > 0.5)).all(-1).sum()
     return (logits.argmax(-1) == labels).sum()
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The sum of M cross-entropies, and their gradient with it, a few rows at a time.
+
+    M rows of a whole vocabulary in float32 leave the processor's caches, and every operation on them waits for the
+    memory. Logits and gradient keep the form they come in; what is computed between them is float32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        gradient = torch.empty_like(logits)
+        total = torch.zeros((), dtype=torch.float32)
+        for start in range(0, len(logits), _ROWS):
+            some, their = logits[start : start + _ROWS].float(), labels[start : start + _ROWS]
+            probabilities = some.softmax(-1)
+            # the largest probability is at least 1/C, so that its logarithm is exact where others' would not be
+            log_sum = some.amax(-1) - probabilities.amax(-1).log()
+            total += (log_sum - some.gather(1, their[:, None])[:, 0]).sum()
+            probabilities[torch.arange(len(their)), their] -= 1
+            gradient[start : start + _ROWS] = probabilities
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (of_sum,) = ctx.saved_tensors
+        # scaled where it lies; should it be asked for again, autograd sees that it was changed and says so
+        return of_sum.mul_(gradient), None

@@ -1,0 +1,49 @@
+"""LayerNorm (Ba 2016, 1607.06450) whose gradients are right in bfloat16 on processors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """Torch's, but for one thing.
+
+    For bfloat16 on a processor torch adds up the gradients of the weights in bfloat16: those of 4,096 tokens, all
+    positive, come to a quarter of their sum. Here statistics and gradients are computed in float32 whatever comes in.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[…, D] to […, D]."""
+        if x.dtype != torch.bfloat16 or x.is_cuda:
+            return super().forward(x)
+        normed: Tensor = _LayerNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        return normed
+
+
+class _LayerNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+        normed, mean, scale = torch.native_layer_norm(x, weight.shape, _float(weight), _float(bias), eps)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        of_x, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(
+            gradient.float(), x.float(), weight.shape, mean, scale, _float(weight), _float(bias),
+            [True, True, bias is not None],
+        )  # fmt: skip
+        return (
+            of_x.to(x.dtype),
+            of_weight.to(weight.dtype),
+            None if bias is None else of_bias.to(bias.dtype),
+            None,
+        )
+
+
+def _float(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.float()

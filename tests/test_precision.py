@@ -1,0 +1,76 @@
+"""What bfloat16 must not lose: gradients added up over thousands of tokens, and losses."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from unmask.nn.embeddings import look_up
+from unmask.nn.losses import cross_entropy
+from unmask.nn.norm import LayerNorm
+
+
+def close(mine, exact, share=0.01):
+    assert mine.dtype == torch.bfloat16
+    return (mine.float() - exact).norm() < share * exact.norm()
+
+
+def test_an_embedding_adds_up_its_gradients():
+    """Torch's own comes to 256 where 4,096 ones are added."""
+    weight = torch.randn(3, 8).bfloat16().requires_grad_()
+    ids = torch.arange(4096) % 2
+    look_up(weight, ids).sum().backward()
+    assert torch.equal(weight.grad.float(), torch.tensor([2048.0, 2048.0, 0.0])[:, None].expand(3, 8))
+    assert torch.equal(look_up(weight, ids), F.embedding(ids, weight))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_norm_adds_up_its_gradients(bias):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4096, 64, generator=generator).bfloat16().requires_grad_()
+    gradient = torch.rand(4096, 64, generator=generator).bfloat16()
+    mine = LayerNorm(64, 1e-5, bias=bias).bfloat16()
+    exact, of = torch.nn.LayerNorm(64, 1e-5, bias=bias), x.detach().float().requires_grad_()
+    out, reference = mine(x), exact(of)
+    out.backward(gradient)
+    reference.backward(gradient.float())
+    assert close(out, reference)
+    assert close(x.grad, of.grad)
+    assert close(mine.weight.grad, exact.weight.grad, 0.02)
+    if bias:
+        assert close(mine.bias.grad, exact.bias.grad)
+
+
+@pytest.mark.parametrize("rows", [1, 32, 77])
+def test_cross_entropy_and_its_gradient_are_torchs(rows):
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(rows, 301, generator=generator)
+    labels = torch.randint(301, (rows,), generator=generator)
+    logits[0, labels[0]] = -200.0  # a label whose probability is no float32 number
+    mine, exact = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    loss = cross_entropy(mine, labels)
+    (loss.total * 0.3).backward()
+    reference = F.cross_entropy(exact, labels, reduction="sum")
+    (reference * 0.3).backward()
+    assert loss.count == rows
+    assert torch.allclose(loss.total.double(), reference, rtol=1e-6)
+    assert torch.allclose(mine.grad.double(), exact.grad, atol=1e-7)
+
+
+def test_cross_entropy_of_bfloat16_is_that_of_the_same_numbers_in_float32():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 301, generator=generator).bfloat16().requires_grad_()
+    labels = torch.randint(301, (50,), generator=generator)
+    exact = logits.detach().float().requires_grad_()
+    mine, reference = cross_entropy(logits, labels).total, F.cross_entropy(exact, labels, reduction="sum")
+    assert torch.allclose(mine, reference, rtol=1e-6)
+    mine.backward()
+    reference.backward()
+    assert close(logits.grad, exact.grad)
+
+
+def test_a_gradient_that_was_scaled_is_not_given_out_again():
+    logits = torch.randn(4, 9, requires_grad=True)
+    total = cross_entropy(logits, torch.arange(4)).total
+    total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        total.backward()
