@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from gzip import BadGzipFile, GzipFile
 from lzma import LZMAError, LZMAFile
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from unmask.errors import UserError
 
@@ -128,7 +128,7 @@ def _unpacked(stored: IO[bytes], suffix: str, size: int) -> Iterator[bytes]:
     if suffix == ".zst":
         yield from _zstandard(stored, size)
         return
-    file = cast(IO[bytes], _UNPACK.get(suffix, lambda f: f)(stored))
+    file: IO[bytes] = _UNPACK[suffix](stored) if suffix in _UNPACK else stored
     while block := file.read(size):
         yield block
 

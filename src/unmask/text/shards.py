@@ -43,7 +43,7 @@ def write(path: Path, tokens: Array, words: Array, sentences: Array, documents: 
         words, sentences, documents: [T] bool: this token begins one.
         span: int64 numbers that say which part of the corpus and of the sources this is.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     arrays = {"tokens": tokens, "span": span}
     arrays |= {
@@ -51,8 +51,9 @@ def write(path: Path, tokens: Array, words: Array, sentences: Array, documents: 
         for name, bits in (("words", words), ("sentences", sentences), ("documents", documents))
     }
     beside = path.with_name(path.name + ".part")
-    save_file(arrays, beside)
-    with beside.open("rb") as file:
+    with beside.open("wb") as file:
+        file.write(save(arrays))
+        file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from unmask.errors import UserError
 from unmask.text import rows
-from unmask.text.files import format_of, head, lines
+from unmask.text.files import PACKED, format_of, head, lines
 
 Boundary = Literal["auto", "empty_line", "file", "line", "heading"]
 
@@ -63,6 +63,16 @@ class Sources:
     def bytes(self) -> int:
         """Of all files, as they are stored."""
         return sum(_size(file) for file in self.files)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """About how many bytes they are when unpacked."""
+        return sum(_size(f) * (3 if Path(f).suffix in (*PACKED, ".parquet") else 1) for f in self.files)
+
+    @property
+    def local(self) -> bool:
+        """Whether all of them are files."""
+        return all(isinstance(file, Path) for file in self.files)
 
     def fingerprint(self) -> list[list[str | int]]:
         """Name, size and time of each file, to know whether they are still the same."""

@@ -1,0 +1,114 @@
+"""Turn text into a corpus that models can be trained on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from unmask.config import Config
+from unmask.text.preparation import Prepared, Training
+from unmask.text.preparation import prepare as prepare_corpus
+from unmask.text.sources import Boundary, Sources
+from unmask.text.tokenizer import Tokenizer
+from unmask.text.vocabularies import Kind
+from unmask.training.progress import Progress, duration
+
+
+class Prepare(Config):
+    """Turn text into a corpus that models can be trained on.
+
+    Repeating the command finishes what was begun; ``overwrite`` starts anew.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("sources",)
+
+    sources: list[str] = Field(
+        min_length=1,
+        description="Files and folders: .txt, .jsonl, .csv, .tsv, .parquet, WikiExtractor's, also .gz .xz .zst; or hf:NAME",
+    )
+    out: Path = Field(description="The corpus's folder")
+    tokenizer: Path | None = Field(
+        None,
+        description="A vocab.txt, a tokenizer.json or a folder that holds one; none: train one on the sources",
+    )
+    tokenizer_kind: Kind = Field("wordpiece", description="What to train; bpe is byte-level")
+    vocab_size: int = Field(8192, ge=16, le=2**24, description="Entries of the vocabulary to train")
+    lowercase: bool | None = Field(
+        None, description="Forget case and accents; none: yes when training, else as the tokenizer has it"
+    )
+    language: str = Field(
+        "en", pattern="^[a-z]{2,3}(-.+)?$", description="Whose rules cut sentences (ISO code)"
+    )
+    text_column: str = Field(
+        "text", min_length=1, description="Where tables have the text; a number if without header"
+    )
+    documents: Boundary = Field(
+        "auto", description="Where documents begin in plain text; auto: after empty lines"
+    )
+    encoding: str = Field("utf-8", description="Encoding of the sources")
+    valid: float = Field(
+        0.005, ge=0, le=0.5, description="Share of documents held out to watch the loss on; 0: none"
+    )
+    processes: int | None = Field(
+        None, ge=1, description="Processes that share the work; none: one for each core"
+    )
+    overwrite: bool = Field(False, description="Delete the corpus in the folder and start anew")
+
+    def run(self) -> Prepared:
+        """Prepare, show how far it is, and say what came of it."""
+        sources = Sources(self.sources, self.text_column, self.documents, self.encoding)
+        settings = self.model_dump(mode="json", exclude={"out", "processes", "overwrite"})
+        with Progress("prepare", max(1, sources.bytes >> 20), unit="MB") as bar:
+            done = prepare_corpus(
+                sources,
+                self.out,
+                self._tokenizer(),
+                language=self.language,
+                valid=self.valid,
+                settings=settings,
+                overwrite=self.overwrite,
+                processes=self.processes,
+                progress=lambda read, tokens: bar.update(read >> 20, tokens=tokens),
+            )
+        print(summary(done), file=sys.stderr)
+        return done
+
+    def _tokenizer(self) -> Training | Tokenizer:
+        if self.tokenizer is not None:
+            return Tokenizer.load(self.tokenizer, self.lowercase)
+        return Training(self.tokenizer_kind, self.vocab_size, self.lowercase is not False)
+
+
+def summary(done: Prepared) -> str:
+    """What a corpus holds, and what was left out of it."""
+    corpus, facts = done.corpus, done.corpus.index
+    lines = [
+        f"{corpus.folder}: {corpus.documents:,} documents, {corpus.sentences:,} sentences, {corpus.words:,} words, "
+        f"{corpus.tokens:,} tokens in {corpus.shards} shards; vocabulary {facts['tokenizer']['size']:,}"
+    ]
+    if corpus.valid:
+        lines.append(
+            f"held out in {corpus.valid.folder}: {corpus.valid.documents:,} documents, {corpus.valid.tokens:,} tokens"
+        )
+    if facts["empty_documents"]:
+        lines.append(f"{facts['empty_documents']:,} documents without text left out")
+    if facts["split_documents"]:
+        lines.append(f"{facts['split_documents']:,} times a document longer than a shard was cut")
+    if facts["left_out"]:
+        lines.append(
+            f"{len(facts['left_out']):,} files of other kinds left out, the first {facts['left_out'][0]}"
+        )
+    if corpus.sentences < 2 * corpus.documents:
+        lines.append(
+            "most documents are one sentence: objectives on pairs need longer ones (see --documents)"
+        )
+    if done.new_tokens:
+        lines.append(
+            f"{done.new_tokens:,} tokens in {duration(done.seconds)}, {done.tokens_per_second:,.0f} a second"
+        )
+    else:
+        lines.append("was there already, with these settings; nothing done")
+    return "\n".join(lines)

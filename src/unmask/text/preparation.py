@@ -1,0 +1,297 @@
+"""Text to a corpus on disk: the folder, the tokenizer, the stream, and the index that is written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.text import shards
+from unmask.text.corpus import HELD_OUT, INDEX, Corpus
+from unmask.text.encoding import encode_all
+from unmask.text.shards import FORMAT, smallest_type
+from unmask.text.sources import Piece, Sources
+from unmask.text.tokenizer import Tokenizer
+from unmask.text.vocabularies import Kind
+from unmask.text.writing import Position, Writer
+
+SETTINGS = "prepare.json"
+SAMPLE = 64_000_000
+"""Characters that a tokenizer is trained on, about, spread over the sources."""
+
+SMALL = 4_000_000
+"""Bytes of sources for which no processes are started."""
+
+Progress = Callable[[int, int], object]
+"""Is told the bytes read and the tokens written."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A tokenizer that is learned from the sources."""
+
+    kind: Kind = "wordpiece"
+    vocab_size: int = 8192
+    lowercase: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did."""
+
+    corpus: Corpus
+    seconds: float
+    new_tokens: int  # made by this call; 0: the corpus was there already
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of this call."""
+        return self.new_tokens / self.seconds
+
+
+def prepare(
+    sources: Sources,
+    out: Path,
+    tokenizer: Training | Tokenizer,
+    *,
+    language: str = "en",
+    valid: float = 0.005,
+    settings: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    processes: int | None = None,
+    progress: Progress = lambda read, tokens: None,
+) -> Prepared:
+    """Make a corpus, or finish one that was begun with the same settings; one that is finished is left as it is.
+
+    Args:
+        sources: the text.
+        out: the corpus's folder.
+        tokenizer: one that is there, or how to train one.
+        language: whose rules cut sentences.
+        valid: share of the documents held out in ``out/valid``, at least one if there are two; 0: none.
+        settings: what this corpus was made with, to compare with the next call's.
+        overwrite: delete what is in the folder, if it is a corpus.
+        processes: how many share the work; none: one for each core, and for a small source one.
+        progress: told how far it is.
+
+    Raises:
+        UserError: the folder holds something else, or a corpus of other settings; or there is no text.
+    """
+    began = time.perf_counter()
+    if overwrite and out.is_dir():
+        _clear(out)
+    _check_folder(out)
+    wanted = {**(settings or {}), "files": sources.fingerprint()}
+    with _alone(out):
+        if not _begin(out, wanted):
+            return Prepared(Corpus.open(out), time.perf_counter() - began, 0)
+        try:
+            path = _tokenizer(out, sources, tokenizer)
+            new = _write(sources, out, path, language, round(1 / valid) if valid else 0, processes, progress)
+        except UserError:
+            if not (out / "shards").is_dir():  # of hours of work, what is done stays
+                _clear(out)
+            raise
+    return Prepared(Corpus.open(out), time.perf_counter() - began, new)
+
+
+def _write(
+    sources: Sources,
+    out: Path,
+    tokenizer: Path,
+    language: str,
+    every: int,
+    processes: int | None,
+    progress: Progress,
+) -> int:
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processes = 1 if sources.unpacked_bytes <= SMALL and sources.local else processes
+    writer = Writer(out / "shards", out / HELD_OUT / "shards", every)
+    seen = _Seen()
+    stream = islice(seen.count(sources.pieces()), writer.position.pieces, None)
+    for tokens in writer.write(encode_all(stream, tokenizer, language, processes)):
+        progress(sources.read, tokens)
+    if not writer.position.step:
+        raise UserError(
+            f"{', '.join(map(str, sources.given))}: no text in {len(sources.files)} files; a corpus needs some"
+        )
+    facts = {
+        "language": language,
+        "text_bytes": seen.bytes,
+        "empty_documents": sources.empty + writer.position.empty,
+    }
+    _finish(out, tokenizer, facts | _left_out(sources), writer.position)
+    return writer.tokens
+
+
+@dataclass
+class _Seen:
+    """Counts the text as it goes by."""
+
+    bytes: int = 0
+
+    def count(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        for piece in pieces:
+            self.bytes += len(piece.text.encode())
+            yield piece
+
+
+def _left_out(sources: Sources) -> dict[str, Any]:
+    names = [[str(name), size] for name, size, _ in sources.fingerprint()]
+    return {"sources": names, "left_out": [str(path) for path in sources.left_out]}
+
+
+def _finish(out: Path, tokenizer: Path, facts: dict[str, Any], position: Position) -> None:
+    """Count what was written, and write the index of the held-out documents and then that of the corpus."""
+    loaded = Tokenizer.load(tokenizer)
+    facts |= {"tokenizer": {"kind": loaded.kind, "size": loaded.size, "hash": loaded.hash}}
+    facts |= {"type": np.dtype(smallest_type(loaded.size)).name, "split_documents": position.split}
+    held = out / HELD_OUT
+    if any((held / "shards").glob("*.safetensors")):
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(out / file, held / file)
+        _write_json(held / INDEX, _index(held, {**facts, HELD_OUT: False}))
+    _write_json(out / INDEX, _index(out, {**facts, HELD_OUT: (held / INDEX).is_file()}))
+
+
+def _index(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    entries = [_entry(path) for path in sorted((folder / "shards").glob("*.safetensors"))]
+    if not entries:
+        raise UserError(f"{folder}: every document was held out; give more text, or --valid 0")
+    counts = {
+        name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens")
+    }
+    parts = json.dumps([FORMAT, facts["tokenizer"]["hash"], [entry["hash"] for entry in entries]])
+    key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    return {"format": FORMAT, **counts, **facts, "hash": key, "shards": entries}
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    shard = shards.read(path, 0)
+    with path.open("rb") as file:
+        key = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "documents": len(shard.documents) - 1,
+        "sentences": len(shard.sentences) - 1,
+        "words": int(np.count_nonzero(shard.words)),
+        "tokens": len(shard.tokens),
+        "hash": key,
+    }
+
+
+def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> Path:
+    """The corpus's tokenizer file, made if it is not there."""
+    path = out / "tokenizer.json"
+    if path.is_file():
+        return path
+    if isinstance(tokenizer, Training):
+        texts = _sample(sources)
+        tokenizer = Tokenizer.train(texts, tokenizer.kind, tokenizer.vocab_size, tokenizer.lowercase)
+    beside = out / ".tokenizer"
+    tokenizer.save(beside)
+    (beside / "tokenizer_config.json").replace(out / "tokenizer_config.json")
+    (beside / path.name).replace(path)
+    beside.rmdir()
+    return path
+
+
+def _sample(sources: Sources) -> Iterator[str]:
+    """Lines of documents from all over the sources, the same ones every time."""
+    share = min(1.0, SAMPLE / max(sources.unpacked_bytes, 1))
+    taken, number, wanted = 0, -1, False
+    for text, first in sources.pieces():
+        if first:
+            number += 1
+            wanted = zlib.crc32(b"%d" % number) < share * 2**32
+        if wanted:
+            yield from text.split("\n")
+            taken += len(text)
+        if taken > 2 * SAMPLE:
+            return
+
+
+def _begin(out: Path, wanted: dict[str, Any]) -> bool:
+    """Note the settings, or compare them. Whether there is anything to do."""
+    wanted = json.loads(json.dumps(wanted, default=str))
+    if not (out / SETTINGS).is_file():
+        _write_json(out / SETTINGS, wanted)
+        return True
+    before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    if changed := [
+        name for name in dict.fromkeys([*before, *wanted]) if before.get(name) != wanted.get(name)
+    ]:
+        shown = "; ".join(_change(name, before.get(name), wanted.get(name)) for name in changed)
+        raise UserError(f"{out}: was prepared otherwise ({shown}); give another --out, or --overwrite")
+    return not (out / INDEX).is_file()
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    if name != "files":
+        return f"{name}: {before} -> {after}"
+    files = sorted(
+        {str(entry[0]) for entry in [*before, *after] if entry not in before or entry not in after}
+    )
+    return f"{len(files)} files changed, the first {files[0]}" if files else "the files' order changed"
+
+
+def _check_folder(out: Path) -> None:
+    """Make the folder; nothing is written into one that holds anything but a corpus."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        inside = [path.name for path in out.iterdir() if path.name not in (".lock",)]
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); give another --out") from None
+    if inside and SETTINGS not in inside:
+        raise UserError(f"{out}: holds {inside[0]} and is no corpus; give a new or empty folder as --out")
+
+
+def _clear(out: Path) -> None:
+    """Delete a corpus, so that at every instant what is left is an unfinished one."""
+    _check_folder(out)
+    (out / INDEX).unlink(missing_ok=True)
+    for name in ("shards", HELD_OUT, ".tokenizer"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", SETTINGS):
+        (out / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second process out of the folder. The lock ends with the process, however it ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{out}: another process is preparing this corpus") from None
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written to ({error.strerror}); give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
