@@ -6,6 +6,7 @@ import pickle
 import shutil
 import struct
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,9 +17,12 @@ from unmask.hub.names import RULES, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
+from unmask.nn.batch import collate
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
+from unmask.nn.task_heads import Classifier, Tagger
 from unmask.presets import PRESETS
+from unmask.text.example import Example, Stream
 from unmask.text.tokenizer import Tokenizer
 from unmask.training import weights
 
@@ -93,7 +97,8 @@ def test_rules_are_reversible(family):
 
 @pytest.mark.parametrize("family", RULES)
 def test_every_rule_is_used(family):
-    used = {name for ours in tensors_of(SHAPES[family]) for name in theirs(family, ours)}
+    ours = {*tensors_of(SHAPES[family]), *(f"heads.task.{name}.weight" for name in ("pooler", "classifier"))}
+    used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in RULES[family].values():
         stem = pattern.replace("#", "1").split("{")[0]
         assert any(name.startswith(stem) for name in used), pattern
@@ -265,6 +270,41 @@ def test_half_precision_is_read_as_float32_and_said(bert):
     found = hub.read(bert)
     assert found.notes == ["stored as bfloat16, read as float32"]
     assert {t.dtype for t in found.tensors.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", ["classify", "tag"])
+def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, kind):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    head = (Classifier if kind == "classify" else Tagger)(BERT, 3)
+    network = Network(Encoder(BERT), {"task": head}).eval()
+    labels = ["bad", "fine", "good"]
+    extra = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    notes = hub.write(tmp_path / "out", BERT, dict(network.named_parameters()), tokenizer, extra)
+    cls = {"classify": "AutoModelForSequenceClassification", "tag": "AutoModelForTokenClassification"}[kind]
+    theirs, info = getattr(transformers, cls).from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert theirs.config.id2label == dict(enumerate(labels))
+    assert any(note.startswith("no pooler") for note in notes) == (kind == "tag")
+    ids = torch.arange(20) % 64
+    batch = collate(Example({"encoder": Stream(ids.numpy(), np.array([20]))}))
+    with torch.inference_mode():
+        ours = head(network.states(batch))
+        logits = theirs(ids[None]).logits[0]
+    assert (ours - logits).abs().max() < 1e-6 if kind == "tag" else (ours[0] - logits).abs().max() < 1e-6
+    assert logits.std() > 0
+
+
+@pytest.mark.parametrize(
+    "family, layers", [("modernbert", ["pooler", "classifier"]), ("bert", ["pooling", "classifier"])]
+)
+def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, layers):
+    tensors = tensors_of(SHAPES[family], []) | {
+        f"heads.task.{layer}.weight": torch.zeros(24, 24) for layer in layers
+    }
+    with pytest.raises(UserError, match=f"Hugging Face's {family} has no head of classifier, pool"):
+        hub.write(tmp_path / "out", SHAPES[family], tensors, tokenizer)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_head_without_a_place_there_is_said_and_not_written(tmp_path, tokenizer):

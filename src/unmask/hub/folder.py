@@ -33,10 +33,12 @@ ARCHITECTURES = {
         ("masked_lm",): "BertForMaskedLM",
         ("next_sentence",): "BertForNextSentencePrediction",
         ("masked_lm", "next_sentence"): "BertForPreTraining",
+        ("task.classifier",): "BertForTokenClassification",
+        ("task.classifier", "task.pooler"): "BertForSequenceClassification",
     },
     "modernbert": {(): "ModernBertModel", ("masked_lm",): "ModernBertForMaskedLM"},
 }
-"Their class by the heads it has, ours named."
+"Their class by the heads it has, ours named; of a task's head, its layers."
 
 LAST = {"masked_lm": "heads.masked_lm.bias", "next_sentence": "heads.next_sentence.classifier.weight"}
 "A head is there if this weight of it is; then all of it must be."
@@ -92,7 +94,7 @@ def write(
         shape: What the model is.
         tensors: Its weights by our names, ``backbone.…`` and ``heads.…``.
         tokenizer: Its tokenizer.
-        extra: More settings for ``config.json``.
+        extra: More settings for ``config.json``, such as the labels of a task.
 
     Raises:
         UserError: The folder is taken or cannot be written, or the shape has parts their family lacks.
@@ -100,11 +102,8 @@ def write(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder}: is not empty; name a new folder")
     found = to_theirs(shape.family, tensors)
-    heads = tuple(
-        head for head in heads_of(shape) if any(name.startswith(f"heads.{head}.") for name in tensors)
-    )
     config = {
-        "architectures": [ARCHITECTURES[shape.family][heads]],
+        "architectures": [_architecture(folder, shape, tensors)],
         "dtype": "float32",
         **write_shape(shape, folder / "config.json"),
         **_special(shape, tokenizer),
@@ -115,11 +114,24 @@ def write(
     notes = [
         f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost
     ]
-    if shape.family == "bert" and "next_sentence" not in heads:
+    if shape.family == "bert" and "bert.pooler.dense.weight" not in found:
         notes.append(
             "no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right"
         )
     return notes
+
+
+def _architecture(folder: Path, shape: Shape, tensors: Iterable[str]) -> str:
+    """Their class that has these heads. A task's head must be one of theirs, for it is what was asked for."""
+    parts = {tuple(name.split(".")[1:3]) for name in tensors if name.startswith("heads.")}
+    layers = sorted(layer for head, layer in parts if head == "task")
+    heads = [f"task.{layer}" for layer in layers] or [
+        h for h in heads_of(shape) if h in {head for head, _ in parts}
+    ]
+    if (known := ARCHITECTURES[shape.family].get(tuple(heads))) is None:
+        fits = "a bert, tagging or classifying from its first token (pool cls), would fit"
+        raise UserError(f"{folder}: Hugging Face's {shape.family} has no head of {', '.join(layers)}; {fits}")
+    return known
 
 
 def _write_whole(

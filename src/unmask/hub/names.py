@@ -29,6 +29,8 @@ RULES: dict[str, dict[str, str]] = {
         "heads.masked_lm": "cls.predictions",
         "heads.next_sentence.pooler": "bert.pooler.dense",
         "heads.next_sentence.classifier": "cls.seq_relationship",
+        "heads.task.pooler": "bert.pooler.dense",
+        "heads.task.classifier": "classifier",
     },
     "modernbert": {
         "backbone.embeddings.tokens": "model.embeddings.tok_embeddings",
