@@ -45,7 +45,8 @@ class Record:
         self.dropped = len(lines) - len(kept)
         replace_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         events = run.joinpath("events", *(f"{name}-{value}" for name, value in facts.items()))
-        shutil.rmtree(events, ignore_errors=True)  # a killed process took its unwritten events along: write all anew
+        # a killed process took its unwritten events along: all are written anew
+        shutil.rmtree(events, ignore_errors=True)
         self._events = SummaryWriter(str(events))
         self._file = self.path.open("a", encoding="utf-8")
         self._tokens, self._seconds = 0.0, 0.0  # at the line before
@@ -150,7 +151,8 @@ def write_result(run: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             "finished": time.strftime("%Y-%m-%d %H:%M"),
         }
     )
-    replace_file(run / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False).encode())
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+    replace_file(run / "result.json", text.encode())
     return result
 
 
