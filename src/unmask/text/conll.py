@@ -26,7 +26,12 @@ class Sentences:
 
 
 def read(
-    path: Path, word: int = 1, tag: int | None = None, digits: bool | None = None, encoding: str = "utf-8"
+    path: Path,
+    word: int = 1,
+    tag: int | None = None,
+    digits: bool | None = None,
+    encoding: str = "utf-8",
+    tagged: bool = True,
 ) -> Sentences:
     """Read sentences: columns separated by tabs or spaces, an empty line after each sentence.
 
@@ -37,6 +42,7 @@ def read(
         digits: take the last character, a digit, off every word; none: do so if every word is more than one character
             and ends with a digit, as where characters carry their place in the word (Weibo NER).
         encoding: of the file.
+        tagged: whether to read tags.
 
     Raises:
         UserError: no sentences, or a line with too few columns; names the line.
@@ -47,13 +53,17 @@ def read(
             f"{path}: holds no sentences; a word a line and an empty line after each sentence is wanted"
         )
     tag = tag or width
-    for number, what in ((word, "words"), (tag, "tags")):
+    for number, what in ((word, "words"), (tag if tagged else word, "tags")):
         if number > width:
             raise UserError(
                 f"{path}:{places[0]}: has {width} columns; there is no column {number} to read {what} from"
             )
     words = [tuple(row[word - 1] for row in sentence) for sentence in sentences]
-    tags = None if tag == word else [tuple(row[tag - 1] for row in sentence) for sentence in sentences]
+    tags = (
+        [tuple(row[tag - 1] for row in sentence) for sentence in sentences]
+        if tagged and tag != word
+        else None
+    )
     return _digits(Sentences(path, words, tags, places, documents), digits)
 
 

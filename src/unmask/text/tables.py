@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from unmask.errors import UserError
 from unmask.text.files import format_of, lines
 
 Row = list[Any]
+Header = bool | Callable[[list[str]], bool]
 JSON = (".jsonl", ".ndjson", ".json")
 
 
@@ -63,21 +64,14 @@ class Table:
         return f"{self.path}:{self.places[row]}"
 
 
-def read(
-    path: Path,
-    header: bool | None = None,
-    quotes: bool | None = None,
-    known: Collection[str] = (),
-    encoding: str = "utf-8",
-) -> Table:
+def read(path: Path, header: Header = False, quotes: bool | None = None, encoding: str = "utf-8") -> Table:
     """Read a table.
 
     Args:
         path: ``.jsonl`` holds an object a line and ``.parquet`` what it says; ``.csv`` is separated by commas or
             semicolons, or by tabs if its first line has one; everything else is separated by tabs.
-        header: whether the first line of a csv or tsv file names the columns; none: whether it holds a known name.
+        header: whether the first line of a csv or tsv file names the columns, or what can tell it by its cells.
         quotes: whether quotation marks enclose cells; none: not where tabs separate, for there they are text.
-        known: names (in small letters) by which a header is known.
         encoding: of text files.
 
     Raises:
@@ -89,35 +83,26 @@ def read(
     elif kind in JSON:
         table = _json_lines(path, encoding)
     else:
-        table = _separated(path, header, quotes, known, encoding)
+        table = _separated(path, header, quotes, encoding)
     if not table.rows:
         raise UserError(f"{path}: holds no rows")
     return table
 
 
-def _separated(
-    path: Path, header: bool | None, quotes: bool | None, known: Collection[str], encoding: str
-) -> Table:
+def _separated(path: Path, header: Header, quotes: bool | None, encoding: str) -> Table:
     separator, cells = "\t", list(lines(path, encoding))
     if format_of(path) == ".csv" and cells and "\t" not in cells[0]:
         separator = max(",;", key=cells[0].count)
     quotes = separator != "\t" if quotes is None else quotes
     found = list(_quoted(path, cells, separator) if quotes else _plain(cells, separator))
     filled = [(place, row) for place, row in found if any(cell.strip() for cell in row)]
-    names = None
-    if header is None:
-        header = bool(filled) and any(cell.strip().lower() in known for cell in filled[0][1])
-    if header and filled:
-        names = [cell.strip() for cell in filled.pop(0)[1]]
-    return _even(
-        Table(
-            path,
-            names,
-            [r for _, r in filled],
-            [p for p, _ in filled],
-            len(found) - len(filled) - bool(names),
-        )
-    )
+    blank, names = len(found) - len(filled), None
+    if filled:
+        first = [cell.strip() for cell in filled[0][1]]
+        if header(first) if callable(header) else header:
+            names = first
+            filled = filled[1:]
+    return _even(Table(path, names, [row for _, row in filled], [place for place, _ in filled], blank))
 
 
 def _plain(cells: Iterable[str], separator: str) -> Iterator[tuple[int, Row]]:

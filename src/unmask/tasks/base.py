@@ -1,0 +1,198 @@
+"""What a task adds to an objective: a reader of labelled rows, and scores. N sequences, M answers, C labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import Field
+
+from unmask.errors import UserError
+from unmask.objectives.base import Objective
+from unmask.text.batches import Dataset
+from unmask.text.example import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unmask.nn.batch import Batch
+    from unmask.nn.losses import Loss
+    from unmask.nn.network import Network
+    from unmask.text.tokenizer import Tokenizer
+
+HEAD = "task"
+LONGEST_LIST = 12  # labels named in a message
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a file, or of a Python list: what is read, and what people said of it."""
+
+    name: str  # of the file
+    texts: list[tuple[str, ...]]  # of each row: its text, its two texts, or its words
+    labels: (
+        list[tuple[str, ...]] | None
+    )  # of each row: one, any number, or one per word; None where there are none
+    places: list[int]  # line, or row of a parquet file, from 1
+    facts: dict[str, Any] = field(default_factory=dict)  # what was found while reading
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as tokens."""
+
+    data: Dataset  # N sequences with M answers
+    rows: Array  # [M] the row each answer belongs to
+    words: Array  # [M] the word in that row; 0 where the row as a whole is labelled
+    facts: dict[str, int]  # rows, tokens, and what was cut
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one row."""
+
+    labels: tuple[str, ...]  # one, any number, or one per word
+    probabilities: tuple[float, ...]  # of each of these
+    every: dict[str, float] = field(
+        default_factory=dict
+    )  # every label's probability, where the row as a whole is labelled
+
+
+class Task(Objective):
+    """An objective whose answers people gave."""
+
+    labels: tuple[str, ...] = Field((), description="The labels; by default those of the training file")
+    length: int | None = Field(
+        None, ge=8, description="Most tokens of a sequence; by default as many as the base was trained with"
+    )
+
+    @property
+    def main_score(self) -> str:
+        """The score that decides which checkpoint is best; the higher the better."""
+        raise NotImplementedError
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the head reads every token's state, not only those where it answers."""
+        return False
+
+    def fit(self, path: Path) -> tuple[Self, Rows]:
+        """Read the training file, and settle what it decides: labels, columns, weights."""
+        raise NotImplementedError
+
+    def read(self, path: Path, labelled: bool = True) -> Rows:
+        """Rows of a file.
+
+        Raises:
+            UserError: names the file and row of what is missing, or of a label that training lacks.
+        """
+        raise NotImplementedError
+
+    def rows(self, inputs: Sequence[Any]) -> Rows:
+        """Rows of Python values, without labels."""
+        raise NotImplementedError
+
+    def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:
+        """Rows as tokens with answers; the answers are 0 where there are no labels."""
+        raise NotImplementedError
+
+    def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:
+        """What logits [M, C] say of each row."""
+        raise NotImplementedError
+
+    def scores(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """How well predictions agree with what people said."""
+        raise NotImplementedError
+
+    def details(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
+        """``labels`` and ``confusion`` as `unmask.report` wants them."""
+        raise NotImplementedError
+
+    def sample_of(self, texts: tuple[str, ...]) -> dict[str, Any]:
+        """How a row is shown: its ``text`` or its ``words``."""
+        raise NotImplementedError
+
+    def answers(self) -> tuple[str, ...]:
+        """The one head of a task."""
+        return (HEAD,)
+
+    def logits(self, net: Network, batch: Batch) -> Tensor:
+        """What the head says of a batch [M, C]."""
+        return net.logits(batch, HEAD)
+
+    def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
+        """Cross-entropy, or its binary kind where several labels may hold."""
+        from unmask.nn.losses import cross_entropy
+
+        return {HEAD: cross_entropy(self.logits(net, batch), batch.targets[HEAD].labels)}
+
+    def at_most(self, length: int) -> Self:
+        """The same task with its length settled."""
+        return self.model_copy(update={"length": self.length or length})
+
+    def settle(self, found: Sequence[str], rows: Rows) -> Self:
+        """The same task with its labels: those given, or those found in the training file."""
+        if not self.labels and len(found) < 2:
+            raise UserError(
+                f"{rows.name}: its only label is {found[0]!r}; at least two are needed to tell apart"
+            )
+        fitted = self.model_copy(update={"labels": self.labels or tuple(found)})
+        fitted.check(rows)
+        return fitted
+
+    def check(self, rows: Rows) -> None:
+        """Refuse rows with labels that are not among the task's."""
+        known = set(self.labels)
+        for n, labels in enumerate(rows.labels or []):
+            for word, label in enumerate(labels):
+                if label not in known:
+                    place = f"{rows.name}:{rows.places[n] + self.line_of(word)}"
+                    raise UserError(
+                        f"{place}: label {label!r} is not among those of training: {listed(self.labels)}"
+                    )
+
+    def line_of(self, word: int) -> int:
+        """How many lines below its row's place a label stands."""
+        return 0
+
+    def unlabelled(self, rows: Rows) -> Rows:
+        """The same rows as if nobody had labelled them."""
+        return replace(rows, labels=None)
+
+    def numbers(self) -> dict[str, int]:
+        """Labels to their numbers."""
+        return {label: n for n, label in enumerate(self.labels)}
+
+
+def listed(labels: Sequence[str]) -> str:
+    """Labels in a message, not too many."""
+    more = len(labels) - LONGEST_LIST
+    return ", ".join(labels[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Different labels, numbers by value, anything else by alphabet."""
+    found = set(labels)
+    try:
+        return sorted(found, key=lambda label: (float(label), label))
+    except ValueError:
+        return sorted(found)
+
+
+def softmax(logits: Array) -> Array:
+    """[M, C] to probabilities [M, C]."""
+    scores = np.exp(logits - logits.max(-1, keepdims=True))
+    return scores / scores.sum(-1, keepdims=True)
+
+
+def sigmoid(logits: Array) -> Array:
+    """Each logit to the probability that its label holds."""
+    # of -|x|, so that nothing overflows
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1, small) / (1 + small)

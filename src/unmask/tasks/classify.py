@@ -1,0 +1,277 @@
+"""One label of a text or of two texts, or any number of labels (Devlin 2018, 1810.04805, §4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from unmask.errors import UserError
+from unmask.tasks import _columns
+from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, sigmoid, softmax
+from unmask.text import inputs, tables
+from unmask.text.batches import Dataset
+from unmask.text.example import Array, Example, Targets
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from unmask.models.shape import Shape
+    from unmask.nn.batch import Batch
+    from unmask.nn.losses import Loss
+    from unmask.nn.network import Network
+    from unmask.text.tables import Table
+    from unmask.text.tokenizer import Tokenizer
+
+
+class Classify(Task):
+    """Say which label a text, or a pair of texts, has.
+
+    Devlin 2018 (1810.04805): dense and tanh over the first token's state, then a choice; or over all states.
+    """
+
+    text: str | None = Field(
+        None,
+        description="Column of the text, by name or number; by default one called text, sentence, text_a, …",
+    )
+    text_pair: str | None = Field(
+        None,
+        description="Column of the second text; by default one called text_b, sentence2, hypothesis, …, if any",
+    )
+    label: str | None = Field(
+        None,
+        description="Column of the label; by default one called label, class, …, or the one with fewest values",
+    )
+    header: bool | None = Field(
+        None, description="Whether the first line names the columns; by default if it holds a known name"
+    )
+    quotes: bool | None = Field(
+        None, description="Whether quotation marks enclose cells; by default only where commas separate"
+    )
+    encoding: str = Field("utf-8", description="Encoding of the files")
+    multi_label: str | None = Field(
+        None,
+        min_length=1,
+        description="What separates labels where any number of them holds; by default one holds",
+    )
+    pool: Literal["cls", "mean", "max", "attention"] = Field(
+        "cls",
+        description="What is classified: the first token's state, or the mean, largest or weighted states of all",
+    )
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = Field(
+        "none",
+        description="Weights of the labels in the loss: none, balanced (rare ones count more), or 1,2.5,…",
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) and value not in ("none", "balanced") else value
+
+    @property
+    def main_score(self) -> str:
+        """Accuracy; F1 where several labels may hold."""
+        return "f1" if self.multi_label else "accuracy"
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the head pools all states."""
+        return self.pool != "cls"
+
+    def heads(self, shape: Shape) -> dict[str, nn.Module]:
+        """The classifier, with the shape's own dropout."""
+        from unmask.nn.task_heads import Classifier, PooledClassifier
+
+        if self.reads_all:
+            return {HEAD: PooledClassifier(shape, len(self.labels), self.pool)}
+        return {HEAD: Classifier(shape, len(self.labels))}
+
+    def logits(self, net: Network, batch: Batch) -> Tensor:
+        """[N, C]: of the first tokens, or of all tokens together."""
+        if not self.reads_all:
+            return net.logits(batch, HEAD)
+        found: Tensor = net.heads[HEAD].over(net.states(batch), batch.streams["encoder"].layout)  # type: ignore[operator]
+        return found
+
+    def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
+        """Cross-entropy, or its binary kind where several labels may hold; weighted if asked for."""
+        import torch
+
+        from unmask.nn.losses import cross_entropy
+
+        logits = self.logits(net, batch)
+        weights = None
+        if isinstance(self.class_weights, tuple):
+            weights = torch.tensor(self.class_weights, device=logits.device)
+        return {HEAD: cross_entropy(logits, batch.targets[HEAD].labels, weights)}
+
+    def fit(self, path: Path) -> tuple[Self, Rows]:
+        """Read the training file; settle columns, labels and weights."""
+        table = self._table(path, lambda cells: _columns.looks_a_header(cells, self.text, self.label))
+        chosen = _columns.choose(table, self.text, self.text_pair, self.label)
+        if self.header is None:
+            _columns.refuse_header_as_row(table, chosen.label)
+        columns = {"text": chosen.text, "text_pair": chosen.text_pair, "label": chosen.label}
+        settled = self.model_copy(update=columns)
+        rows = settled._rows(table, labelled=True)
+        assert rows.labels is not None
+        fitted = settled.settle(in_order(label for labels in rows.labels for label in labels), rows)
+        return fitted.model_copy(update={"class_weights": fitted._weights(rows)}), rows
+
+    def read(self, path: Path, labelled: bool = True) -> Rows:
+        """Rows of a table; a file of one column holds texts."""
+        rows = self._rows(self._table(path, lambda cells: self._settled.text in cells), labelled)
+        self.check(rows)
+        return rows
+
+    def rows(self, inputs: Sequence[Any]) -> Rows:
+        """Texts, or pairs of texts."""
+        texts = [(value,) if isinstance(value, str) else tuple(value) for value in inputs]
+        wanted = 1 if self.text_pair is None else 2
+        for n, row in enumerate(texts):
+            if len(row) != wanted or not all(isinstance(text, str) and text.strip() for text in row):
+                what = "a text" if wanted == 1 else "two texts"
+                raise UserError(f"row {n + 1}: must be {what}, not empty; found {inputs[n]!r}")
+        return Rows("rows", texts, None, list(range(1, len(texts) + 1)))
+
+    def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:
+        """One sequence a row, the answer wanted at its first token; what is too long is cut at the end, and counted."""
+        assert self.length is not None
+        columns = zip(*rows.texts, strict=True)
+        texts = [inputs.Laid(*tokenizer.encode_flat(column, specials=False)) for column in columns]
+        stream, cut = inputs.lay(texts, tokenizer, self.length)
+        targets = Targets(stream.starts, self._targets(rows))
+        facts = {
+            "rows": len(rows),
+            "tokens": len(stream.tokens),
+            "cut_rows": int((cut > 0).sum()),
+            "cut_tokens": int(cut.sum()),
+        }
+        data = Dataset(Example({"encoder": stream}, {HEAD: targets}))
+        return Encoded(data, np.arange(len(rows)), np.zeros(len(rows), np.int64), facts)
+
+    def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:
+        """The likeliest label, or all labels likelier than not."""
+        chances = sigmoid(logits) if self.multi_label else softmax(logits)
+        chosen = chances > 0.5 if self.multi_label else chances == chances.max(-1, keepdims=True)
+        found = []
+        for row, picked in zip(chances.tolist(), chosen, strict=True):
+            places = np.flatnonzero(picked) if self.multi_label else np.flatnonzero(picked)[:1]
+            labels = tuple(self.labels[place] for place in places)
+            every = dict(zip(self.labels, row, strict=True))
+            found.append(Prediction(labels, tuple(row[place] for place in places), every))
+        return found
+
+    def scores(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """Accuracy (all labels of a row right), macro-averaged F1, and Matthews' correlation or micro-averaged F1."""
+        from sklearn import metrics
+
+        truth, said = self._truth_and_said(predictions, rows)
+        numbers = list(range(len(self.labels)))
+        scores = {"accuracy": metrics.accuracy_score(truth, said)}
+        average = {"labels": numbers, "zero_division": 0.0}
+        scores["f1"] = metrics.f1_score(truth, said, average="macro", **average)
+        if self.multi_label:
+            scores["micro_f1"] = metrics.f1_score(truth, said, average="micro", **average)
+        else:
+            scores["matthews"] = metrics.matthews_corrcoef(truth, said)
+        return {name: float(score) for name, score in scores.items()}
+
+    def details(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
+        """Precision, recall and F1 of each label, and which label was taken for which."""
+        from sklearn import metrics
+
+        truth, said = self._truth_and_said(predictions, rows)
+        numbers = list(range(len(self.labels)))
+        columns = metrics.precision_recall_fscore_support(truth, said, labels=numbers, zero_division=0.0)
+        names = ("precision", "recall", "f1", "count")
+        per_label = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
+        found: dict[str, Any] = {"labels": dict(zip(self.labels, per_label, strict=True))}
+        if not self.multi_label:
+            counts = metrics.confusion_matrix(truth, said, labels=numbers).tolist()
+            found["confusion"] = {"labels": list(self.labels), "counts": counts}
+        return found
+
+    def sample_of(self, texts: tuple[str, ...]) -> dict[str, Any]:
+        """Its text, or both."""
+        return {"text": texts[0] if len(texts) == 1 else list(texts)}
+
+    @property
+    def _settled(self) -> _columns.Columns:
+        assert self.text is not None and self.label is not None  # by fit
+        return _columns.Columns(self.text, self.text_pair, self.label)
+
+    def _table(self, path: Path, is_header: Callable[[list[str]], bool]) -> Table:
+        header = is_header if self.header is None else self.header
+        return tables.read(path, header, self.quotes, self.encoding)
+
+    def _rows(self, table: Table, labelled: bool) -> Rows:
+        wanted = [name for name in (self._settled.text, self.text_pair) if name]
+        if table.width == 1 and len(wanted) == 1 and not labelled:
+            places = [0]
+        else:
+            places = [table.column(name, "--task.text") for name in wanted]
+        texts = [tuple(text_of_row(table, n, at) for at in places) for n in range(len(table.rows))]
+        labels = None
+        if labelled:
+            at = table.column(self._settled.label, "--task.label")
+            labels = [self._labels(table, n, row[at]) for n, row in enumerate(table.rows)]
+        facts = {"header": table.names is not None, "blank_lines": table.blank}
+        return Rows(str(table.path), texts, labels, table.places, facts)
+
+    def _labels(self, table: Table, n: int, cell: Any) -> tuple[str, ...]:
+        if self.multi_label:
+            parts = cell if isinstance(cell, list) else tables.text_of(cell).split(self.multi_label)
+            found = [tables.text_of(part).strip() for part in parts]
+            return tuple(dict.fromkeys(label for label in found if label))
+        if isinstance(cell, list | dict):
+            raise UserError(f"{table.where(n)}: holds several labels, {cell!r}; use --task.multi-label ,")
+        if not (label := tables.text_of(cell).strip()):
+            raise UserError(f"{table.where(n)}: the label is missing (column {self.label})")
+        return (label,)
+
+    def _weights(self, rows: Rows) -> Any:
+        """Weights as numbers; balanced ones as in scikit-learn, or none : some where several labels may hold."""
+        if isinstance(self.class_weights, tuple) and len(self.class_weights) != len(self.labels):
+            raise UserError(
+                f"--task.class-weights: has {len(self.class_weights)} weights for {len(self.labels)} labels "
+                f"({', '.join(self.labels)})"
+            )
+        if self.class_weights != "balanced":
+            return self.class_weights
+        targets = self._targets(rows)
+        counts = targets.sum(0) if self.multi_label else np.bincount(targets, minlength=len(self.labels))
+        if not counts.all():
+            label = self.labels[int(counts.argmin())]
+            raise UserError(f"--task.class-weights balanced: no row of {rows.name} has the label {label!r}")
+        weights = (len(rows) - counts) / counts if self.multi_label else len(rows) / (len(counts) * counts)
+        return tuple(weights.tolist())
+
+    def _targets(self, rows: Rows) -> Array:
+        """[N] numbers of the labels, or [N, C] floats where several may hold."""
+        shape = (len(rows), len(self.labels)) if self.multi_label else (len(rows),)
+        targets = np.zeros(shape, np.float32 if self.multi_label else np.int64)
+        numbers = self.numbers()
+        for n, labels in enumerate(rows.labels or []):
+            for label in labels:
+                if self.multi_label:
+                    targets[n, numbers[label]] = 1
+                else:
+                    targets[n] = numbers[label]
+        return targets
+
+    def _truth_and_said(self, predictions: Sequence[Prediction], rows: Rows) -> tuple[Array, Array]:
+        said = Rows(rows.name, rows.texts, [prediction.labels for prediction in predictions], rows.places)
+        return self._targets(rows), self._targets(said)
+
+
+def text_of_row(table: Table, n: int, at: int) -> str:
+    """A text that is there."""
+    text = tables.text_of(table.rows[n][at])
+    if not text.strip():
+        name = table.names[at] if table.names else at + 1
+        raise UserError(f"{table.where(n)}: the text is missing (column {name})")
+    return text
