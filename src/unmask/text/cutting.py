@@ -152,7 +152,7 @@ class _Shelf:
         self.cost, self.before = pieces.cost.tolist(), pieces.before.tolist()
         self.runs: list[list[Run]] = [[] for _ in range(length + 1)]
         self.held = 0  # bit c: there is a run that costs c
-        self.half, self.short = length // 2, 0
+        self.small, self.short = length // 4, 0
 
     def price(self, i: int, j: int) -> int:
         price: int = self.cost[j] - self.before[i]
@@ -162,7 +162,7 @@ class _Shelf:
         price = self.price(i, j)
         self.runs[price].append((i, j))
         self.held |= 1 << price
-        self.short += price <= self.half
+        self.short += price <= self.small
 
     def dearest(self, room: int) -> int:
         """What the dearest run costs that fits, 0 if none does."""
@@ -172,7 +172,7 @@ class _Shelf:
         run = self.runs[price].pop()
         if not self.runs[price]:
             self.held ^= 1 << price
-        self.short -= price <= self.half
+        self.short -= price <= self.small
         return run
 
     def rest(self, room: int) -> int:

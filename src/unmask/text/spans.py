@@ -16,7 +16,6 @@ from unmask.text.sequences import stretches
 
 LENGTHS = np.arange(1, 11)
 SHARES = 0.2 * 0.8 ** (LENGTHS - 1) / (1 - 0.8**10)
-MEAN = float(LENGTHS @ SHARES)
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,26 @@ def _span_lengths(words: _Words, numbers: Array, rate: float) -> Array:
     columns = int(np.ceil(budget.max(initial=0)))
     drawn = 1 + np.searchsorted(np.cumsum(SHARES)[:-1], _draws(words, numbers, 3, columns), "right")
     spent = np.cumsum(drawn, axis=1) - drawn
-    goes_on = _draws(words, numbers, 4, columns) < _goes_on(budget - spent)
+    goes_on = _draws(words, numbers, 4, columns) < _goes_on(budget - spent, words.counts[:, None])
     room = words.counts[:, None] - spent - np.arange(columns)  # one word stays between spans
-    return np.maximum(np.minimum(drawn, room), 0) * np.logical_and.accumulate(goes_on, axis=1)
+    lengths = np.maximum(np.minimum(drawn, room), 0) * np.logical_and.accumulate(goes_on, axis=1)
+    # the span that spends the last of the budget is longer than others, so order is drawn too
+    order = np.argsort(np.where(lengths > 0, _draws(words, numbers, 6, columns), 2.0), axis=1)
+    return np.take_along_axis(lengths, order, axis=1)
 
 
-def _goes_on(left: Array) -> Array:
+def _goes_on(left: Array, most: Array) -> Array:
     """Probability of one more span when so many words are left to spend, such that just these are spent on average.
 
-    With V(r) what is spent from r on, q(r) (E[w] + E[V(r - w)]) = V(r) = r gives q(r) = r / (E[w] + E[max(0, r - w)]).
+    With V(r) what is spent from r on, q(r) (E[w] + E[V(r - w)]) = V(r) = r gives q(r) = r / E[max(w, r)].
+    A span is of ``most`` words at most.
     """
     left = np.maximum(left, 0)
-    more = sum(share * np.maximum(0, left - length) for length, share in zip(LENGTHS, SHARES, strict=True))
-    return np.asarray(left / (MEAN + more))
+    fair = sum(
+        share * np.maximum(np.minimum(length, most), left)
+        for length, share in zip(LENGTHS, SHARES, strict=True)
+    )
+    return np.asarray(left / fair)
 
 
 def _span_starts(words: _Words, numbers: Array, lengths: Array) -> Array:
