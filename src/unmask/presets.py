@@ -65,6 +65,12 @@ def resolve(value: Any) -> Any:
     return {**_named(str(value["name"])).model_dump(), **changes}
 
 
+def name_of(shape: Shape) -> str:
+    """The preset of this shape, whatever its vocabulary; its family where no preset is."""
+    size = {"vocab_size": shape.vocab_size}
+    return next((name for name, preset in PRESETS.items() if preset.model_copy(update=size) == shape), shape.family)
+
+
 def _named(name: str) -> Shape:
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, 1)

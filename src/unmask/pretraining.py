@@ -112,7 +112,8 @@ class Pretraining:
         ]
         truths = tokenizer.tokens(tokens[hidden].tolist())
         masks = [{"truth": t, "guesses": g} for t, g in zip(truths, guesses, strict=True)]
-        return {"text": tokenizer.decode(masked.tolist()), "masks": masks}
+        between = [tokenizer.decode(part[part != tokenizer.mask]) for part in np.split(masked, hidden)]
+        return {"text": f" {tokenizer.tokens([tokenizer.mask])[0]} ".join(between).strip(), "masks": masks}
 
     def _totals(self, batches: Iterator[Batch]) -> dict[tuple[str, str], tuple[float, float]]:
         totals: dict[tuple[str, str], tuple[float, float]] = {}

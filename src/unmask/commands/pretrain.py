@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from unmask.config import choice, to_yaml
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
-from unmask.presets import resolve
+from unmask.presets import name_of, resolve
 from unmask.text import sampling
 from unmask.training.settings import Training
 
@@ -188,7 +188,11 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         "seconds": state.seconds,
         "device": trainer.placement.device.type,
         "precision": str(trainer.placement.dtype).removeprefix("torch."),
-        "model": {"parameters": sum(p.numel() for p in work.network.parameters()), **config.model.model_dump()},
+        "model": {
+            "name": name_of(config.model),
+            "parameters": sum(p.numel() for p in work.network.parameters()),
+            **config.model.model_dump(),
+        },
         "data": {
             "documents": corpus.documents,
             "sentences": corpus.sentences,
@@ -197,5 +201,8 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             "fill": work.plan.fill,
             "cut sentences": work.plan.cut,
         },
-        "chosen": config.model_dump(mode="json", exclude_unset=True),
+        "chosen": {
+            **config.model_dump(mode="json", exclude_defaults=True, exclude={"out", "overwrite", "model"}),
+            "model": name_of(config.model),
+        },
     }
