@@ -20,8 +20,9 @@ def _bert(layers: int, width: int) -> Shape:
 def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
     return Shape(
         family="modernbert", vocab_size=50368, layers=layers, width=width, heads=width // 64,
-        feed_forward=feed_forward, max_length=8192, dropout=0.0, attention_dropout=0.0, positions="rotary", norm="before", norm_eps=1e-5,
-        bias=False, gated=True, segments=0, window=128, global_every=3,
+        feed_forward=feed_forward, max_length=8192, dropout=0.0, attention_dropout=0.0,
+        positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True,
+        segments=0, window=128, global_every=3,
     )  # fmt: skip
 
 
