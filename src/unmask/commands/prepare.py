@@ -27,7 +27,7 @@ class Prepare(Config):
 
     sources: list[str] = Field(
         min_length=1,
-        description="Files and folders: .txt, .jsonl, .csv, .tsv, .parquet, WikiExtractor's, also .gz .xz .zst; or hf:NAME",
+        description="Files and folders of text or tables, packed or not, or hf:NAME for a Hugging Face dataset",
     )
     out: Path = Field(description="The corpus's folder")
     tokenizer: Path | None = Field(

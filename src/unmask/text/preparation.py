@@ -25,10 +25,10 @@ from unmask.text.shards import FORMAT, smallest_type
 from unmask.text.sources import Piece, Sources
 from unmask.text.tokenizer import Tokenizer
 from unmask.text.vocabularies import Kind
-from unmask.text.writing import Position, Writer
+from unmask.text.writing import SHARD, Position, Writer
 
 SETTINGS = "prepare.json"
-SAMPLE = 64_000_000
+SAMPLE = 16_000_000
 """Characters that a tokenizer is trained on, about, spread over the sources."""
 
 SMALL = 4_000_000
@@ -71,6 +71,7 @@ def prepare(
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
     processes: int | None = None,
+    shard_tokens: int = SHARD,
     progress: Progress = lambda read, tokens: None,
 ) -> Prepared:
     """Make a corpus, or finish one that was begun with the same settings; one that is finished is left as it is.
@@ -84,6 +85,7 @@ def prepare(
         settings: what this corpus was made with, to compare with the next call's.
         overwrite: delete what is in the folder, if it is a corpus.
         processes: how many share the work; none: one for each core, and for a small source one.
+        shard_tokens: about how many tokens to a shard; memory holds one shard.
         progress: told how far it is.
 
     Raises:
@@ -99,12 +101,21 @@ def prepare(
             return Prepared(Corpus.open(out), time.perf_counter() - began, 0)
         try:
             path = _tokenizer(out, sources, tokenizer)
-            new = _write(sources, out, path, language, round(1 / valid) if valid else 0, processes, progress)
+            writer = Writer(
+                out / "shards", out / HELD_OUT / "shards", round(1 / valid) if valid else 0, shard_tokens
+            )
+            _write(sources, out, path, language, writer, processes or _processes(sources), progress)
         except UserError:
             if not (out / "shards").is_dir():  # of hours of work, what is done stays
                 _clear(out)
             raise
-    return Prepared(Corpus.open(out), time.perf_counter() - began, new)
+    return Prepared(Corpus.open(out), time.perf_counter() - began, writer.tokens)
+
+
+def _processes(sources: Sources) -> int:
+    if sources.local and sources.unpacked_bytes <= SMALL:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write(
@@ -112,14 +123,10 @@ def _write(
     out: Path,
     tokenizer: Path,
     language: str,
-    every: int,
-    processes: int | None,
+    writer: Writer,
+    processes: int,
     progress: Progress,
-) -> int:
-    if processes is None:
-        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        processes = 1 if sources.unpacked_bytes <= SMALL and sources.local else processes
-    writer = Writer(out / "shards", out / HELD_OUT / "shards", every)
+) -> None:
     seen = _Seen()
     stream = islice(seen.count(sources.pieces()), writer.position.pieces, None)
     for tokens in writer.write(encode_all(stream, tokenizer, language, processes)):
@@ -134,7 +141,6 @@ def _write(
         "empty_documents": sources.empty + writer.position.empty,
     }
     _finish(out, tokenizer, facts | _left_out(sources), writer.position)
-    return writer.tokens
 
 
 @dataclass

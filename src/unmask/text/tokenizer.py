@@ -18,8 +18,9 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.text.example import Array
+from unmask.text.learning import train
 from unmask.text.units import Alphabet, is_han
-from unmask.text.vocabularies import Kind, kind_of, read, surfaces, train
+from unmask.text.vocabularies import Kind, kind_of, read, surfaces
 
 if TYPE_CHECKING:
     import tokenizers
@@ -128,7 +129,8 @@ class Tokenizer:
         Every word has at least one token; one that the tokenizer makes nothing of becomes the unknown token.
         """
         spaced = [word for sentence in sentences for word in self._spaced(sentence)]
-        ids, lengths = self.encode_flat(spaced, specials=False)
+        ids, lengths = self.encode_flat([text for text, _ in spaced], specials=False)
+        ids, lengths = self._without_space(ids, lengths, np.array([glued for _, glued in spaced], bool))
         empty = np.cumsum(lengths)[lengths == 0]
         ids, lengths = np.insert(ids, empty, self.unk), np.maximum(lengths, 1)
         begins = np.zeros(len(ids), bool)
@@ -197,13 +199,23 @@ class Tokenizer:
             raise UserError(f"the tokenizer has no token {name}")
         return found
 
-    def _spaced(self, words: Sequence[str]) -> Iterator[str]:
-        """Words as they stand in a sentence: a space before each, but not in Chinese."""
+    def _spaced(self, words: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        """Words as they stand in a sentence, a space before each but not in Chinese, and whether one is left out."""
         before = ""
         for n, word in enumerate(words):
-            glued = n == 0 or (is_han(before[-1:]) and is_han(word[:1]))
-            yield word if glued or self.kind == "wordpiece" else " " + word
+            glued = is_han(before[-1:]) and is_han(word[:1])
+            yield word if n == 0 or glued or self.kind == "wordpiece" else " " + word, glued
             before = word
+
+    def _without_space(self, ids: Array, lengths: Array, glued: Array) -> tuple[Array, Array]:
+        """Drop the space that some vocabularies put before any text at all, where a word stands without one."""
+        starts = np.cumsum(lengths) - lengths
+        alone = self.backend.token_to_id("\u2581")
+        drop = np.flatnonzero(glued & (lengths > 1))
+        drop = drop[ids[starts[drop]] == alone] if alone is not None else drop[:0]
+        shorter = lengths.copy()
+        shorter[drop] -= 1
+        return np.delete(ids, starts[drop]), shorter
 
     def __getstate__(self) -> dict[str, Any]:
         return {"backend": self.backend.to_str(), "names": self.names}

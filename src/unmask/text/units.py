@@ -18,9 +18,9 @@ import numpy as np
 
 from unmask.text.example import Array
 
-OTHER, SPACE, WORD, HAN, SPACED_HAN, INNER = range(6)
+OTHER, SPACE, WORD, HAN, SPACED_HAN, INNER, ALONE = range(7)
 """Punctuation (each mark is a word) · white space, and what it leads · letters and digits · Chinese · Chinese after a
-space · the inside of a character or word."""
+space · the inside of a character or word · (seen from the right) a space alone, which leads what follows."""
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _MARKS = ("Mn", "Mc", "Me", "Cf")
@@ -58,13 +58,15 @@ class Alphabet:
         first, last = self.first[ids], _fill(self.last[ids])
         begins: Array = first != INNER
         begins[1:] &= ~((first[1:] == WORD) & (last[:-1] == WORD))
-        begins[starts[starts < len(ids)]] = True
+        starts = starts[starts < len(ids)]
         chinese = (first == HAN) | (first == SPACED_HAN) | ((first == INNER) & (last == HAN))
         if chinese.any():
             runs = chinese.copy()
             runs[1:] &= ~chinese[:-1] | (first[1:] == SPACED_HAN)
-            runs[starts[starts < len(ids)]] = True
+            runs[starts] |= chinese[starts]
             self._cut_chinese(ids[chinese], runs[chinese], begins, np.flatnonzero(chinese))
+        begins[1:] &= (last[:-1] != ALONE) | (first[1:] == SPACE) | (first[1:] == SPACED_HAN)
+        begins[starts] = True
         return begins
 
     def _cut_chinese(self, ids: Array, runs: Array, begins: Array, places: Array) -> None:
@@ -110,8 +112,7 @@ def _last(surface: bytes) -> int:
         at -= 1
     if at < 0:
         return INNER
-    # a space that stands alone belongs to what follows it
-    return WORD if surface == b" " else _class(surface[at:])
+    return ALONE if surface == b" " else _class(surface[at:])
 
 
 def _class(character: bytes) -> int:

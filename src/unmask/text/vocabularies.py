@@ -1,11 +1,9 @@
-"""The vocabularies behind a tokenizer: training them, reading them, and what their entries stand for."""
+"""The vocabularies behind a tokenizer: reading them, and what their entries stand for."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -34,50 +32,10 @@ KNOWN = {
 """What others call theirs, where no configuration says so."""
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
-_SPACE = "\u2581"  # the mark that unigram vocabularies write for a space
+SPACE = "\u2581"  # the mark that unigram vocabularies write for a space
 
 
-def train(
-    texts: Iterable[str], kind: Kind, vocab_size: int, lowercase: bool
-) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
-    """A vocabulary learned from texts, and its special tokens by role."""
-    texts = _some(texts)
-    if kind == "characters":
-        backend = _characters(texts, vocab_size, lowercase)
-    else:
-        make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[kind]
-        backend, trainer = make(vocab_size, lowercase)
-        backend.train_from_iterator(texts, trainer)
-    if kind == "unigram":
-        _settle(backend)
-    _mark(backend, list(SPECIALS.values()))
-    _surround(backend, SPECIALS["cls"], SPECIALS["sep"])
-    return backend, dict(SPECIALS)
-
-
-def _some(texts: Iterable[str]) -> Iterator[str]:
-    """The texts; there has to be something in them."""
-    texts = iter(texts)
-    first = next((text for text in texts if text.strip()), None)
-    if first is None:
-        raise UserError("no text to train a tokenizer on; give sources that hold text")
-    yield first
-    yield from texts
-
-
-def _wordpiece(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
-    from tokenizers import trainers
-
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIALS.values()),
-        limit_alphabet=vocab_size // 2,
-        show_progress=False,
-    )
-    return _bert({name: n for n, name in enumerate(SPECIALS.values())}, SPECIALS["unk"], lowercase), trainer
-
-
-def _bert(vocab: dict[str, int], unk: str, lowercase: bool) -> tokenizers.Tokenizer:
+def bert(vocab: dict[str, int], unk: str, lowercase: bool) -> tokenizers.Tokenizer:
     """WordPiece with BERT's clean-up: control characters out, Chinese characters apart, accents off with the case."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -88,21 +46,8 @@ def _bert(vocab: dict[str, int], unk: str, lowercase: bool) -> tokenizers.Tokeni
     return backend
 
 
-def _bpe(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIALS.values()),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend = _byte_level(Tokenizer(models.BPE()))
-    backend.normalizer = _uncased(lowercase)
-    return backend, trainer
-
-
-def _byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+def byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Let a vocabulary see bytes, as GPT-2's and RoBERTa's do."""
     from tokenizers import decoders, pre_tokenizers
 
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -110,69 +55,7 @@ def _byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return backend
 
 
-def _unigram(vocab_size: int, lowercase: bool) -> tuple[Any, Any]:
-    from tokenizers import Tokenizer, models, trainers
-
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIALS.values()),
-        unk_token=SPECIALS["unk"],
-        show_progress=False,
-    )
-    return _spaced(Tokenizer(models.Unigram()), lowercase), trainer
-
-
-def _settle(backend: tokenizers.Tokenizer) -> None:
-    """Put equally likely pieces in one order, whichever way the trainer's hash tables fell."""
-    from tokenizers import models
-
-    model = json.loads(backend.to_str())["model"]
-    pieces = [(piece, round(score, 6)) for piece, score in model["vocab"]]
-    first = len(SPECIALS)
-    pieces[first:] = sorted(pieces[first:], key=lambda entry: (-entry[1], entry[0]))
-    backend.model = models.Unigram(pieces, model["unk_id"], False)
-
-
-def _characters(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
-    """The most frequent characters: byte-pair encoding without any pairs."""
-    from tokenizers import Tokenizer, models
-
-    backend = _spaced(Tokenizer(models.BPE(unk_token=SPECIALS["unk"])), lowercase)
-    seen: Counter[str] = Counter()
-    for text in texts:
-        seen.update(backend.normalizer.normalize_str(text))
-    del seen[" "]
-    # equally frequent ones in the order of their numbers, so that the same texts give the same vocabulary
-    common = sorted(seen, key=lambda c: (-seen[c], c))[: vocab_size - len(SPECIALS) - 1]
-    vocab = {name: n for n, name in enumerate([*SPECIALS.values(), _SPACE, *common])}
-    backend.model = models.BPE(vocab, [], unk_token=SPECIALS["unk"])
-    return backend
-
-
-def _spaced(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:
-    """Write spaces as a letter of their own, one before each word."""
-    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
-
-    one_space = normalizers.Replace(Regex(r"\s+"), " ")
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), *filter(None, [_uncased(lowercase)]), one_space]
-    )
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.decoder = decoders.Metaspace()
-    return backend
-
-
-def _uncased(lowercase: bool) -> Any:
-    from tokenizers import normalizers
-
-    if not lowercase:
-        return None
-    return normalizers.Sequence(
-        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.NFC()]
-    )
-
-
-def _surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
+def surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
     """Let those who open the saved file elsewhere get [CLS] text [SEP]."""
     from tokenizers import processors
 
@@ -200,9 +83,9 @@ def read(path: Path, lowercase: bool | None) -> tuple[tokenizers.Tokenizer, dict
         wanted = ", ".join(" or ".join(KNOWN[role]) for role in missing)
         raise UserError(f"{path}: the vocabulary has no token for {', '.join(missing)}; it needs {wanted}")
     named = {role: str(name) for role, name in names.items()}
-    _mark(backend, list(named.values()))
+    mark(backend, list(named.values()))
     if backend.post_processor is None:
-        _surround(backend, named["cls"], named["sep"])
+        surround(backend, named["cls"], named["sep"])
     return backend, named
 
 
@@ -244,7 +127,7 @@ def _read_merges(path: Path) -> tokenizers.Tokenizer:
     from tokenizers import Tokenizer, models
 
     try:
-        return _byte_level(Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt")))))
+        return byte_level(Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt")))))
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"{path}: is no byte-level BPE vocabulary ({str(error).splitlines()[0]})") from None
 
@@ -262,10 +145,10 @@ def _read_vocab(path: Path, lowercase: bool | None) -> tokenizers.Tokenizer:
     if len(entries) < len(SPECIALS) or any(" " in entry for entry in entries):
         raise UserError(f"{path}: a vocab.txt holds one token a line, and no spaces")
     if lowercase is None:
-        lowercase = not any(c.isupper() for e in entries if e[:1] not in "[<" for c in e)
+        lowercase = not any("A" <= c <= "Z" for entry in entries if entry[:1] not in "[<" for c in entry)
     unk = next((name for name in KNOWN["unk"] if name in entries), "[UNK]")
     vocab = {entry: n for n, entry in enumerate(entries)}
-    return _bert(vocab, unk, lowercase)
+    return bert(vocab, unk, lowercase)
 
 
 def _name(backend: tokenizers.Tokenizer, role: str, given: Any) -> str | None:
@@ -276,7 +159,7 @@ def _name(backend: tokenizers.Tokenizer, role: str, given: Any) -> str | None:
     return next((name for name in names if backend.token_to_id(name) is not None), None)
 
 
-def _mark(backend: tokenizers.Tokenizer, names: list[str]) -> None:
+def mark(backend: tokenizers.Tokenizer, names: list[str]) -> None:
     """Tell the backend which of its entries are special, where its file did not (a vocab.txt does not)."""
     from tokenizers import AddedToken
 
@@ -326,7 +209,7 @@ def _of_piece(name: str, letters: dict[str, int]) -> bytes:
         return bytes([int(byte[1], 16)])
     if letters:
         return b"".join(bytes([letters[c]]) if c in letters else c.encode() for c in name)
-    return name.replace(_SPACE, " ").encode()
+    return name.replace(SPACE, " ").encode()
 
 
 def _byte_letters() -> dict[str, int]:

@@ -1,0 +1,146 @@
+"""Learning a vocabulary from text: WordPiece, byte-level BPE, unigram, characters.
+
+The same text gives the same vocabulary, but for rare pieces of a unigram one: its trainer adds up in the order of a
+hash table.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from unmask.errors import UserError
+from unmask.text.units import is_han
+from unmask.text.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, mark, surround
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+def train(
+    texts: Iterable[str], kind: Kind, vocab_size: int, lowercase: bool
+) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """A vocabulary learned from texts, and its special tokens by role."""
+    make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram, "characters": _characters}[kind]
+    backend = make(_some(texts), vocab_size, lowercase)
+    mark(backend, list(SPECIALS.values()))
+    surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    return backend, dict(SPECIALS)
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; there has to be something in them."""
+    texts = iter(texts)
+    first = next((text for text in texts if text.strip()), None)
+    if first is None:
+        raise UserError("no text to train a tokenizer on; give sources that hold text")
+    yield first
+    yield from texts
+
+
+def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    """Pairs merged by frequency, as the library's own trainer does, but with one outcome for one text.
+
+    The library numbers pieces such as ``##a`` in the order of a hash table, and equally frequent pairs fall as that
+    order does. Here words are marked at their beginning and not inside while pairs are learned.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    backend = bert({}, SPECIALS["unk"], lowercase)
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = backend.normalizer
+    learner.pre_tokenizer = pre_tokenizers.Sequence([backend.pre_tokenizer, pre_tokenizers.Metaspace()])
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, limit_alphabet=vocab_size // 3, show_progress=False)
+    learner.train_from_iterator(texts, trainer)
+    learned = sorted(learner.get_vocab().items(), key=lambda entry: entry[1])
+    letters = [piece for piece, _ in learned if len(piece) == 1 and piece != SPACE]
+    inner = ["##" + c for c in letters if not is_han(c) and unicodedata.category(c)[0] != "P"]
+    longer = [piece[1:] if piece[0] == SPACE else "##" + piece for piece, _ in learned if len(piece) > 1]
+    entries = list(dict.fromkeys([*SPECIALS.values(), *letters, *inner, *longer]))[:vocab_size]
+    backend.model = models.WordPiece(
+        {entry: n for n, entry in enumerate(entries)}, unk_token=SPECIALS["unk"], max_input_chars_per_word=100
+    )
+    return backend
+
+
+def _bpe(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend = byte_level(Tokenizer(models.BPE()))
+    backend.normalizer = _uncased(lowercase)
+    backend.train_from_iterator(texts, trainer)
+    return backend
+
+
+def _unigram(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer, models, trainers
+
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS.values()),
+        unk_token=SPECIALS["unk"],
+        show_progress=False,
+    )
+    backend = _spaced(Tokenizer(models.Unigram()), lowercase)
+    backend.train_from_iterator(texts, trainer)
+    _settle(backend)
+    return backend
+
+
+def _settle(backend: tokenizers.Tokenizer) -> None:
+    """Put equally likely pieces in one order, whichever way the trainer's hash tables fell."""
+    from tokenizers import models
+
+    model = json.loads(backend.to_str())["model"]
+    pieces = [(piece, round(score, 6)) for piece, score in model["vocab"]]
+    first = len(SPECIALS)
+    pieces[first:] = sorted(pieces[first:], key=lambda entry: (-entry[1], entry[0]))
+    backend.model = models.Unigram(pieces, model["unk_id"], False)
+
+
+def _characters(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    """The most frequent characters: byte-pair encoding without any pairs."""
+    from tokenizers import Tokenizer, models
+
+    backend = _spaced(Tokenizer(models.BPE(unk_token=SPECIALS["unk"])), lowercase)
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(backend.normalizer.normalize_str(text))
+    del seen[" "]
+    # equally frequent ones in the order of their numbers, so that the same texts give the same vocabulary
+    common = sorted(seen, key=lambda c: (-seen[c], c))[: vocab_size - len(SPECIALS) - 1]
+    vocab = {name: n for n, name in enumerate([*SPECIALS.values(), SPACE, *common])}
+    backend.model = models.BPE(vocab, [], unk_token=SPECIALS["unk"])
+    return backend
+
+
+def _spaced(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:
+    """Write spaces as a letter of their own, one before each word."""
+    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
+
+    one_space = normalizers.Replace(Regex(r"\s+"), " ")
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), *filter(None, [_uncased(lowercase)]), one_space]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    return backend
+
+
+def _uncased(lowercase: bool) -> Any:
+    from tokenizers import normalizers
+
+    if not lowercase:
+        return None
+    return normalizers.Sequence(
+        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.NFC()]
+    )
