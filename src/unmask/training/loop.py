@@ -65,7 +65,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.weights = Weights(self.work.network, self.placement)
-        self.optimizer = optim.adamw(self.weights.trained, self.settings)
+        self.optimizer = optim.AdamW(self.weights, self.settings)
         self.state = State(step=0, steps=0, data=self.work.data)
 
     def begin(self) -> int:
@@ -82,13 +82,12 @@ class Trainer:
         if self.state.data != self.work.data:
             raise UserError(f"{latest}: was trained on other data; give back the old data or use --overwrite")
         self.weights.load(read_tensors(latest / "model.safetensors"))
-        optim.restore(self.optimizer, self.weights.trained, read_tensors(latest / "optimizer.safetensors"))
+        self.optimizer.load(read_tensors(latest / "optimizer.safetensors"))
 
     def save(self, score: float | None = None) -> None:
         """Write a checkpoint."""
-        memory = optim.state_of(self.optimizer, self.weights.trained)
         if self.placement.main:
-            self.checkpoints.save(replace(self.state, score=score), self.weights.masters, memory)
+            self.checkpoints.save(replace(self.state, score=score), self.weights.masters, self.optimizer.state())
 
     def plan(self) -> None:
         """Decide the number of steps."""
@@ -104,14 +103,11 @@ class Trainer:
         """One step: forward, backward, update."""
         step, batches = self.state.step, self.work.batches(self.state.step)
         sums, counts = self._gradients(step, batches)
-        length = optim.clip(self.weights.gather(), self.settings.clip)
+        length = optim.length_of(self.weights.gradients())
         done = Step(step, sums, counts, length)
         if self.placement.device.type == "cpu":
             self.check(done)  # on a GPU this would wait for it; there a whole window is checked at once
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(step, self.state.steps)
-        self.optimizer.step()
-        self.weights.publish()
+        self.optimizer.step(self.settings.rate(step, self.state.steps), optim.clipping(length, self.settings.clip))
         self.weights.clear()
         self.state.step += 1
         self.state.tokens += int(self.placement.sum([float(sum(b.tokens for b in batches))])[0])
@@ -139,11 +135,12 @@ class Trainer:
             total = sum(self.work.weights[n] * loss.total / max(1.0, counts[n]) for n, loss in losses.items())
             if isinstance(total, Tensor) and total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
-            if len(batches) > 1:
+            if len(batches) > 1 or self.placement.world > 1:
                 self.weights.gather()
             for name, loss in losses.items():
                 sums[name] = sums[name] + loss.total.detach() if name in sums else loss.total.detach()
-        self.placement.sum_gradients(self.weights.gather())
+        if self.placement.world > 1:
+            self.placement.sum_gradients(list(self.weights.gradients().values()))
         return sums, counts
 
     def _counts(self, batches: list[Batch]) -> dict[str, float]:

@@ -95,7 +95,9 @@ class Weights:
         self.names = [name for name, p in network.named_parameters() if p.requires_grad]
         self.rounded = placement.dtype != torch.float32
         self.masters = (
-            {name: p.detach().float().clone() for name, p in network.named_parameters()} if self.rounded else {}
+            {name: p.detach().float().clone() for name, p in network.named_parameters()}
+            if self.rounded
+            else {}
         )
         if self.rounded:
             network.to(placement.dtype)
@@ -107,28 +109,30 @@ class Weights:
         """The float32 weights that move, by name."""
         return {name: self.masters[name] for name in self.names}
 
-    def gather(self) -> list[Tensor]:
-        """Move the network's gradients to the masters (adding to what is there); all of them."""
+    def gather(self) -> None:
+        """Add the network's gradients to float32 sums, one of every weight, where batches or ranks come together."""
         for name in self.names:
             parameter, master = self.parameters[name], self.masters[name]
-            if self.rounded and parameter.grad is not None:
-                gradient = parameter.grad.float()
-                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            if master.grad is None:
+                master.grad = torch.zeros_like(master) if parameter.grad is None else parameter.grad.float()
+            elif parameter is not master and parameter.grad is not None:
+                master.grad += parameter.grad
+            if parameter is not master:
                 parameter.grad = None
-            elif master.grad is None:
-                master.grad = torch.zeros_like(master)
-        return [grad for name in self.names if (grad := self.masters[name].grad) is not None]
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients of what moves: the sums, or the network's own where nothing was gathered."""
+        found: dict[str, Tensor] = {}
+        for name in self.names:
+            parameter, master = self.parameters[name], self.masters[name]
+            gradient = parameter.grad if master.grad is None else master.grad
+            found[name] = torch.zeros_like(parameter) if gradient is None else gradient
+        return found
 
     def clear(self) -> None:
         """Forget all gradients."""
         for name in self.names:
             self.masters[name].grad = self.parameters[name].grad = None
-
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Give the network the masters' values."""
-        if self.rounded:
-            torch._foreach_copy_([self.parameters[n] for n in self.names], [self.masters[n] for n in self.names])
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
