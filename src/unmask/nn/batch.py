@@ -63,6 +63,7 @@ class Batch:
         return Batch(
             {name: stream.to(device) for name, stream in self.streams.items()},
             {name: answers.to(device) for name, answers in self.targets.items()},
+            {name: states.to(device, non_blocking=True) for name, states in self.states.items()},
         )
 
 

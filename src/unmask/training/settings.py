@@ -10,15 +10,12 @@ from pydantic import Field, model_validator
 from unmask.config import Config
 
 
-class Training(Config):
-    """How long, how fast, on what, and what is kept."""
+class Course(Config):
+    """How long, how fast, and on what: what every kind of training lets people set."""
 
     steps: int | None = Field(None, ge=1, description="Train for this many steps (2000 if no other length is given)")
     minutes: float | None = Field(None, gt=0, description="Train for this long; steps are planned from measured speed")
     epochs: float | None = Field(None, gt=0, description="Train for this many passes over the data")
-    seed: int = Field(1, ge=0, lt=2**32, description="Decides initial weights, order, corruption and dropout")
-
-    lr: float = Field(5e-4, gt=0, description="Highest learning rate")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="After the warm-up: down to zero in a line or a cosine, or constant with a final decay"
     )
@@ -35,12 +32,7 @@ class Training(Config):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Numbers of the model's arithmetic; auto: bfloat16 where the processor multiplies it"
     )
-    compile: bool = Field(False, description="torch.compile the model (needs a C++ compiler on a processor)")
-
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics")
-    eval_every: int = Field(200, ge=1, description="Steps between evaluations on held-out text")
-    save_every: int = Field(500, ge=1, description="Steps between checkpoints")
-    keep: int = Field(2, ge=1, description="Checkpoints kept, the best one not counted")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -48,6 +40,17 @@ class Training(Config):
         if len(given) > 1:
             raise ValueError(f"choose one of steps, minutes and epochs; given are {' and '.join(given)}")
         return self
+
+
+class Training(Course):
+    """Everything that a run of one seed needs."""
+
+    seed: int = Field(1, ge=0, lt=2**32, description="Decides initial weights, order, corruption and dropout")
+    lr: float = Field(5e-4, gt=0, description="Highest learning rate")
+    compile: bool = Field(False, description="torch.compile the model (needs a C++ compiler on a processor)")
+    eval_every: int = Field(200, ge=1, description="Steps between evaluations on held-out text")
+    save_every: int = Field(500, ge=1, description="Steps between checkpoints")
+    keep: int = Field(2, ge=1, description="Checkpoints kept, the best one not counted")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step (counted from 0) of so many."""
