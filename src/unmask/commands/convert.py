@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -130,19 +131,22 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
     if find_spec("transformers") is None:
         return ["transformers is not installed here, so it was not asked to open the folder"]
     import torch
-    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, logging
 
-    logging.set_verbosity_error()  # it reports heads that its class has no use for
-    logging.disable_progress_bar()
+    transformers: Any = import_module("transformers")
+    transformers.logging.set_verbosity_error()  # it reports heads that its class has no use for
+    transformers.logging.disable_progress_bar()
     which = "masked_lm" if "masked_lm" in model.heads else "states"
-    opened = (AutoModelForMaskedLM if which == "masked_lm" else AutoModel).from_pretrained(out)
+    opened = (
+        transformers.AutoModelForMaskedLM if which == "masked_lm" else transformers.AutoModel
+    ).from_pretrained(out)
     with torch.inference_mode():
         theirs = opened(ids[None])[0][0]
     apart = (theirs - ours[which]).abs().max().item()
-    text = "".join(model.tokenizer.decode(ids.tolist()))
+    text = model.tokenizer.decode(ids.tolist())
     (pieces,) = model.tokenizer.encode([text])
     same_tokens = (
-        AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False)["input_ids"] == pieces.ids.tolist()
+        transformers.AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False)["input_ids"]
+        == pieces.ids.tolist()
     )
     if apart > NEAR * ours[which].abs().max().item() or not same_tokens:
         raise RuntimeError(
