@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -109,6 +110,12 @@ def prepare(
             if not (out / "shards").is_dir():  # of hours of work, what is done stays
                 _clear(out)
             raise
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise UserError(
+                f"{out}: the disk is full; make room and repeat the command, which then goes on"
+            ) from None
     return Prepared(Corpus.open(out), time.perf_counter() - began, writer.tokens)
 
 
