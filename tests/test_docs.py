@@ -37,11 +37,11 @@ def smaller(text):
     return text
 
 
-def blocks(document, language, marked=True):
-    """The code blocks of a document in one language; of the README only those that are marked to be run."""
-    mark = r"<!-- run -->\n" if marked else ""
+def blocks(document, language, mark=""):
+    """The code blocks of a document in one language; of the README those that are marked to be run."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    return re.findall(rf"{mark}```{language}\n(.*?)```", text, re.DOTALL)
+    found = re.findall(r"^(<!-- run -->\n)?```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [code for marked, name, code in found if name == language and (marked or not mark)]
 
 
 def own_text(folder):
@@ -62,13 +62,24 @@ def own_text(folder):
 
 
 @pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A working directory with corpora/mine."""
+    folder = tmp_path_factory.mktemp("mine")
+    own_text(folder)
+    unmask.prepare(
+        [str(folder / "texts")], out=folder / "corpora" / "mine", vocab_size=300, valid=0.05, processes=1
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A working directory in which the README's commands were run, in their order."""
     folder = tmp_path_factory.mktemp("home")
     own_text(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for block in blocks("README.md", ""):
+        for block in blocks("README.md", "", "run"):
             for line in smaller(block).splitlines():
                 word, *arguments = shlex.split(line)
                 assert word == "unmask"
@@ -94,7 +105,7 @@ def test_the_python_of_the_readme_runs(home, tmp_path, monkeypatch):
         source = home / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks("README.md", "python")
+    (code,) = blocks("README.md", "python", "run")
     names = {}
     exec(smaller(code), names)
     (row,) = names["clf"].predict(["a fine film"])
@@ -128,7 +139,7 @@ def test_the_page_of_methods_is_up_to_date():
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_fits_the_schema_and_trains(recipe, home, tmp_path):
+def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     config = build(Pretrain, {"corpus": "corpora/x", "out": "runs/x"}, recipe)
     assert config.model.layers >= 12
     assert "unmask pretrain corpora/x --recipe recipes/" + recipe.name in recipe.read_text(encoding="utf-8")
@@ -137,7 +148,7 @@ def test_a_recipe_fits_the_schema_and_trains(recipe, home, tmp_path):
         "length": 32,
         "batch_size": 4,
         "steps": 2,
-        "corpus": home / "corpora" / "mine",
+        "corpus": mine / "corpora" / "mine",
         "out": tmp_path / "run",
     }
     result = unmask.pretrain(recipe=recipe, **tiny, **small)
@@ -148,7 +159,7 @@ def test_a_recipe_fits_the_schema_and_trains(recipe, home, tmp_path):
 def with_new_objective(folder):
     """A copy of the package that has the objective of CONTRIBUTING."""
     shutil.copytree(ROOT / "src" / "unmask", folder / "unmask", ignore=shutil.ignore_patterns("__pycache__"))
-    (code,) = blocks("CONTRIBUTING.md", "python", marked=False)
+    (code,) = blocks("CONTRIBUTING.md", "python")
     (folder / "unmask" / "objectives" / "shuffled_tokens.py").write_text(code, encoding="utf-8")
     return code
 
@@ -159,21 +170,21 @@ def python(*arguments, package, cwd):
     return subprocess.run([sys.executable, *arguments], cwd=cwd, env=alone, check=False, **options)
 
 
-def test_the_objective_of_contributing_works_by_adding_one_file(home, tmp_path):
+def test_the_objective_of_contributing_works_by_adding_one_file(mine, tmp_path):
     with_new_objective(tmp_path)
-    listed = python("-m", "unmask", "list", "objectives", package=tmp_path, cwd=home)
+    listed = python("-m", "unmask", "list", "objectives", package=tmp_path, cwd=mine)
     assert "shuffled_tokens" in listed.stdout
-    (commands,) = [block for block in blocks("CONTRIBUTING.md", "", marked=False) if "shuffled" in block]
+    (commands,) = [block for block in blocks("CONTRIBUTING.md", "") if "shuffled" in block]
     for line in smaller(commands).splitlines():
-        done = python("-m", *shlex.split(line), package=tmp_path, cwd=home)
+        done = python("-m", *shlex.split(line), package=tmp_path, cwd=mine)
         assert done.returncode == 0, done.stderr
-    metrics = (home / "runs" / "both" / "metrics.jsonl").read_text(encoding="utf-8")
+    metrics = (mine / "runs" / "both" / "metrics.jsonl").read_text(encoding="utf-8")
     assert "loss/shuffled_tokens" in metrics
     assert "loss/masked_lm" in metrics
 
 
 def test_the_objective_of_contributing_does_what_it_promises():
-    (code,) = blocks("CONTRIBUTING.md", "python", marked=False)
+    (code,) = blocks("CONTRIBUTING.md", "python")
     names = {"__name__": "shuffled_tokens"}
     exec(code, names)
     tokenizer = type("Ten", (), {"special": np.arange(50) < 5})
