@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +50,7 @@ class Encoded:
     data: Dataset  # N sequences with M answers
     rows: Array  # [M] the row each answer belongs to
     words: Array  # [M] the word in that row; 0 where the row as a whole is labelled
+    cut: Array  # [R] tokens of each row that were cut off
     facts: dict[str, int]  # rows, tokens, and what was cut
 
 
@@ -59,9 +60,8 @@ class Prediction:
 
     labels: tuple[str, ...]  # one, any number, or one per word
     probabilities: tuple[float, ...]  # of each of these
-    every: dict[str, float] = field(
-        default_factory=dict
-    )  # every label's probability, where the row as a whole is labelled
+    every: dict[str, float] = field(default_factory=dict)  # of every label, where the row as a whole is labelled
+    cut: int = 0  # tokens of the row that the model did not see
 
 
 class Task(Objective):
@@ -127,10 +127,14 @@ class Task(Objective):
         return net.logits(batch, HEAD)
 
     def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
+        """The loss of what the head says."""
+        return {HEAD: self.loss_of(self.logits(net, batch), batch.targets[HEAD].labels)}
+
+    def loss_of(self, logits: Tensor, labels: Tensor) -> Loss:
         """Cross-entropy, or its binary kind where several labels may hold."""
         from unmask.nn.losses import cross_entropy
 
-        return {HEAD: cross_entropy(self.logits(net, batch), batch.targets[HEAD].labels)}
+        return cross_entropy(logits, labels)
 
     def at_most(self, length: int) -> Self:
         """The same task with its length settled."""
@@ -160,10 +164,6 @@ class Task(Objective):
     def line_of(self, word: int) -> int:
         """How many lines below its row's place a label stands."""
         return 0
-
-    def unlabelled(self, rows: Rows) -> Rows:
-        """The same rows as if nobody had labelled them."""
-        return replace(rows, labels=None)
 
     def numbers(self) -> dict[str, int]:
         """Labels to their numbers."""

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class Classify(Task):
-    """Say which label a text, or a pair of texts, has.
+    """Say which label, or which labels, a text or a pair of texts has.
 
-    Devlin 2018 (1810.04805): dense and tanh over the first token's state, then a choice; or over all states.
+    Dense and tanh over the first token's state, or over all tokens' states pooled; then a choice.
     """
 
     text: str | None = Field(
@@ -96,17 +96,15 @@ class Classify(Task):
         found: Tensor = net.heads[HEAD].over(net.states(batch), batch.streams["encoder"].layout)  # type: ignore[operator]
         return found
 
-    def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
+    def loss_of(self, logits: Tensor, labels: Tensor) -> Loss:
         """Cross-entropy, or its binary kind where several labels may hold; weighted if asked for."""
         import torch
 
         from unmask.nn.losses import cross_entropy
 
-        logits = self.logits(net, batch)
-        weights = None
-        if isinstance(self.class_weights, tuple):
-            weights = torch.tensor(self.class_weights, device=logits.device)
-        return {HEAD: cross_entropy(logits, batch.targets[HEAD].labels, weights)}
+        numbers = self.class_weights
+        weights = torch.tensor(numbers, device=logits.device) if isinstance(numbers, tuple) else None
+        return cross_entropy(logits, labels, weights)
 
     def fit(self, path: Path) -> tuple[Self, Rows]:
         """Read the training file; settle columns, labels and weights."""
@@ -151,7 +149,7 @@ class Classify(Task):
             "cut_tokens": int(cut.sum()),
         }
         data = Dataset(Example({"encoder": stream}, {HEAD: targets}))
-        return Encoded(data, np.arange(len(rows)), np.zeros(len(rows), np.int64), facts)
+        return Encoded(data, np.arange(len(rows)), np.zeros(len(rows), np.int64), cut, facts)
 
     def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:
         """The likeliest label, or all labels likelier than not."""
@@ -219,7 +217,7 @@ class Classify(Task):
         if labelled:
             at = table.column(self._settled.label, "--task.label")
             labels = [self._labels(table, n, row[at]) for n, row in enumerate(table.rows)]
-        facts = {"header": table.names is not None, "blank_lines": table.blank}
+        facts = {"columns": ", ".join(wanted), "header": table.names is not None, "blank_lines": table.blank}
         return Rows(str(table.path), texts, labels, table.places, facts)
 
     def _labels(self, table: Table, n: int, cell: Any) -> tuple[str, ...]:

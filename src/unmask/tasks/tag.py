@@ -25,9 +25,9 @@ OUTSIDE = "O"
 
 
 class Tag(Task):
-    """Say for each word which label it has, from its first piece.
+    """Say for each word which label it has, from the state of its first piece.
 
-    Devlin 2018 (1810.04805). IOB1, IOB2, BIOES, BMES and BILOU tags are recognised and learned as IOB2; any others are
+    IOB1, IOB2, BIOES, BMES and BILOU tags are recognised and learned as IOB2; any others are
     classes of their own.
     """
 
@@ -108,7 +108,8 @@ class Tag(Task):
         )
         targets = Targets(index, self._targets(rows, row, word))
         data = Dataset(Example({"encoder": Stream(np.concatenate(tokens), lengths)}, {HEAD: targets}))
-        return Encoded(data, row, word, _facts(rows, wholes, parts))
+        cut, facts = _cut(rows, wholes, parts)
+        return Encoded(data, row, word, cut, facts)
 
     def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:
         """The likeliest label of each word; of a word that was cut off, O with probability 0."""
@@ -221,13 +222,15 @@ def _parts(pieces: Pieces, room: int, split: bool) -> Iterator[tuple[int, Pieces
             return
 
 
-def _facts(rows: Rows, wholes: Sequence[Pieces], parts: Sequence[tuple[int, int, Pieces]]) -> dict[str, int]:
-    """What was split, and what was cut off."""
+def _cut(
+    rows: Rows, wholes: Sequence[Pieces], parts: Sequence[tuple[int, int, Pieces]]
+) -> tuple[Array, dict[str, int]]:
+    """[R] how many pieces of each row were cut off, and what else there is to count."""
     row = np.array([row for row, _, _ in parts])
-    kept = np.bincount(row, [len(pieces.ids) for _, _, pieces in parts], len(wholes))
+    kept = np.bincount(row, [len(pieces.ids) for _, _, pieces in parts], len(wholes)).astype(np.int64)
     cut = np.array([len(whole.ids) for whole in wholes]) - kept
     words = sum(map(len, rows.texts)) - sum(int(pieces.word_starts.sum()) for _, _, pieces in parts)
-    return {
+    return cut, {
         "rows": len(rows),
         "tokens": int(kept.sum()) + 2 * len(parts),
         "split_rows": int((np.bincount(row, minlength=len(wholes)) > 1).sum()),

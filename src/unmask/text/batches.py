@@ -67,15 +67,19 @@ class Dataset:
         return Example({"encoder": Stream(self.stream.tokens[place], lengths, segments)}, targets)
 
 
-def by_length(lengths: Sequence[int] | Array, budget: int) -> Iterator[Array]:
-    """Numbers of sequences in groups of about equal length and at most ``budget`` tokens, the longest first."""
+def by_length(lengths: Sequence[int] | Array, budget: int) -> Iterator[list[int]]:
+    """Numbers of sequences in groups of about equal length and at most ``budget`` tokens, the longest first.
+
+    >>> list(by_length([2, 9, 3, 4], 10))
+    [[1], [3, 2, 0]]
+    """
     lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable")
+    order: list[int] = np.argsort(-lengths, kind="stable").tolist()
     begin, tokens = 0, 0
-    for end, length in enumerate(lengths[order].tolist()):
-        if end > begin and tokens + length > budget:
+    for end, n in enumerate(order):
+        if end > begin and tokens + int(lengths[n]) > budget:
             yield order[begin:end]
             begin, tokens = end, 0
-        tokens += length
-    if len(order):
+        tokens += int(lengths[n])
+    if order:
         yield order[begin:]

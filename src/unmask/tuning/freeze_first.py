@@ -1,4 +1,4 @@
-"""The embeddings and the first layers stay as they are (Howard 2018, 1801.06146, freezes from below)."""
+"""The embeddings and the first layers stay as they are (Lee 2019, 1911.03090)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ BLOCKS = "backbone.blocks."
 
 
 class FreezeFirst(Tuning):
-    """Train all but the embeddings and the first n layers (Lee 2019, 1911.03090)."""
+    """Train all but the embeddings and the first n layers."""
 
     n: int = Field(ge=0, description="Layers that stay as they are, besides the embeddings")
 
     def fit(self, shape: Shape) -> None:
         """Refuse more layers than there are."""
         if self.n > shape.layers:
-            raise UserError(f"--tuning.n {self.n}: the model has {shape.layers} layers; 0 to {shape.layers} would fit")
+            raise UserError(
+                f"--tuning.n {self.n}: the model has {shape.layers} layers; 0 to {shape.layers} would fit"
+            )
 
     def trains(self, name: str) -> bool:
         """Whether it belongs to a later layer."""

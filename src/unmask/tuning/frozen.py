@@ -8,7 +8,7 @@ from unmask.tuning.base import Tuning
 
 
 class Frozen(Tuning):
-    """Train the head alone; the model is a feature extractor (Peters 2019, 1903.05987). States are computed once."""
+    """Train the head alone: the model is a feature extractor, whose states are computed once."""
 
     cached: ClassVar[bool] = True
 

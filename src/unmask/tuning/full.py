@@ -6,7 +6,7 @@ from unmask.tuning.base import Tuning
 
 
 class Full(Tuning):
-    """Train everything (Devlin 2018, 1810.04805)."""
+    """Train everything."""
 
     def trains(self, name: str) -> bool:
         """Always."""

@@ -1,0 +1,189 @@
+"""Fine-tuning as the loop sees it: labelled rows, a task, a network. T tokens, M answers, D width, C labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unmask.model import TOKENS_AT_ONCE, Model
+from unmask.models.encoder import Encoder
+from unmask.nn.batch import Batch, collate
+from unmask.nn.heads import SequenceRelationHead
+from unmask.nn.losses import Loss
+from unmask.nn.network import Network
+from unmask.nn.task_heads import Classifier
+from unmask.pretraining import evaluating
+from unmask.tasks.base import HEAD, Encoded, Rows, Task
+from unmask.text.batches import by_length
+from unmask.text.chance import permutation
+from unmask.text.example import Array
+from unmask.training.settings import Training
+from unmask.tuning.base import Tuning
+
+
+def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: bool) -> Network:
+    """A base's network with the task's head instead of its own; the seed alone decides what is new.
+
+    Where the head begins with BERT's pooler and the base has learned one, that one is taken over.
+    """
+    torch.manual_seed(seed)
+    network = Network(Encoder(base.shape), task.heads(base.shape))
+    if pretrained:
+        network.backbone.load_state_dict(base.network.backbone.state_dict())
+        head = network.heads[HEAD]
+        learned = [h.pooler for h in base.network.heads.values() if isinstance(h, SequenceRelationHead)]
+        if learned and type(head) is Classifier:
+            head.pooler.load_state_dict(learned[0].state_dict())
+    tuning.prepare(network)
+    return network
+
+
+@dataclass
+class Source:
+    """Encoded rows as batches, and the states of a backbone that does not move."""
+
+    encoded: Encoded
+    task: Task
+    states: Tensor | None = None  # [T, D] if the head reads all states, else [M, D], those where it answers
+
+    def batch(self, numbers: Array | list[int]) -> Batch:
+        """The sequences with these numbers."""
+        numbers = np.asarray(numbers)
+        batch = collate(self.encoded.data.pick(numbers))
+        if self.states is not None:
+            batch.states["encoder"] = self.states[torch.from_numpy(self._kept(numbers))]
+            if not self.task.reads_all:
+                batch.targets[HEAD].index = torch.arange(len(batch.targets[HEAD].index))
+        return batch
+
+    def _kept(self, numbers: Array) -> Array:
+        """Where the states of these sequences are kept."""
+        data = self.encoded.data
+        return data.tokens(numbers) if self.task.reads_all else data.answers(HEAD, numbers)
+
+    @torch.no_grad()
+    def remember(self, network: Network, path: Path) -> None:
+        """Compute the backbone's states once, into a file that is mapped into memory."""
+        data = self.encoded.data
+        weight = next(network.backbone.parameters())
+        rows = len(data.stream.tokens if self.task.reads_all else data.example.targets[HEAD].index)
+        width = network.heads[HEAD].get_parameter("classifier.weight").shape[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = torch.from_file(str(path), shared=True, size=rows * width, dtype=weight.dtype).view(
+            rows, width
+        )
+        with evaluating(network):
+            for group in by_length(data.lengths, TOKENS_AT_ONCE):
+                batch = self.batch(group).to(weight.device)
+                states = network.states(batch)
+                kept = states if self.task.reads_all else states[batch.targets[HEAD].index]
+                found[torch.from_numpy(self._kept(np.asarray(group)))] = kept.cpu()
+        self.states = found
+
+    def answer(self, network: Network, device: torch.device) -> tuple[Array, Loss]:
+        """Logits [M, C] as float32, and the loss of all answers together."""
+        total, count = 0.0, 0
+        logits = np.zeros((len(self.encoded.rows), len(self.task.labels)), np.float32)
+        with evaluating(network):
+            for group in by_length(self.encoded.data.lengths, TOKENS_AT_ONCE):
+                batch = self.batch(group).to(device)
+                said = self.task.logits(network, batch)
+                loss = self.task.loss_of(said, batch.targets[HEAD].labels)
+                total, count = total + float(loss.total), count + loss.count
+                logits[self.encoded.data.answers(HEAD, np.asarray(group))] = said.float().cpu().numpy()
+        return logits, Loss(torch.tensor(total), count)
+
+
+@dataclass
+class Finetuning:
+    """A network that learns what people said of rows."""
+
+    network: Network
+    task: Task
+    tuning: Tuning
+    sources: dict[str, Source]  # train, valid and perhaps test
+    rows: dict[str, Rows]
+    batch_size: int
+    settings: Training
+    folder: Path  # for what is remembered while training
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.train = self.sources["train"]
+        self.weights = {HEAD: self.task.weight}
+        self.steps = steps_per_epoch(self.train.encoded, self.batch_size)
+        self.steps_per_epoch = float(self.steps)
+        self.data = hash_of(self.train.encoded)
+
+    def batches(self, step: int) -> list[Batch]:
+        """The rows of a step, in as many pieces as are accumulated. An epoch is a permutation of all rows."""
+        self._remember("train")
+        numbers = self._numbers(step)
+        return [
+            self.train.batch(part)
+            for part in np.array_split(numbers, min(self.settings.accumulate, len(numbers)))
+        ]
+
+    def losses(self, batch: Batch) -> dict[str, Loss]:
+        """Sum and count of the task's loss."""
+        return self.task.loss(self.network, batch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and scores on the valid file; the main one is the score."""
+        scores = self.score("valid")
+        return {**scores, "score": scores[self.task.main_score]}
+
+    def score(self, split: str) -> dict[str, float]:
+        """Loss and scores on one of the files."""
+        self._remember(split)
+        source, rows = self.sources[split], self.rows[split]
+        logits, loss = source.answer(self.network, self.device)
+        scores = self.task.scores(self.task.predictions(logits, source.encoded, rows), rows)
+        return {"loss": float(loss.total) / max(1, loss.count), **scores}
+
+    def origin(self, step: int) -> str:
+        """The lines of a step's rows."""
+        rows = np.unique(self.train.encoded.rows[self.train.encoded.data.answers(HEAD, self._numbers(step))])
+        places = [str(self.rows["train"].places[row]) for row in rows[:20]]
+        return f"{self.rows['train'].name}, lines {', '.join(places)}" + (", …" if len(rows) > 20 else "")
+
+    def _numbers(self, step: int) -> Array:
+        epoch, place = divmod(step, self.steps)
+        order, lengths = (
+            _order(len(self.train.encoded.data), self.settings.seed, epoch),
+            self.train.encoded.data.lengths,
+        )
+        edges = np.linspace(0, len(order), self.steps + 1).astype(np.int64)
+        numbers = order[edges[place] : edges[place + 1]]
+        # the longest first: sequences are laid side by side in their order, and rows are as long as the longest
+        return numbers[np.argsort(-lengths[numbers], kind="stable")]
+
+    def _remember(self, split: str) -> None:
+        """Compute states once; not before the first use, for then the network is where it computes."""
+        if self.tuning.cached and self.sources[split].states is None:
+            self.sources[split].remember(self.network, self.folder / f"{split}.states")
+
+
+def steps_per_epoch(encoded: Encoded, batch_size: int) -> int:
+    """Steps that all sequences fill, each with this many or one less."""
+    return -(-len(encoded.data) // batch_size)
+
+
+def hash_of(encoded: Encoded) -> str:
+    """Of everything a network learns from."""
+    stream, targets = encoded.data.stream, encoded.data.example.targets[HEAD]
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (stream.tokens, stream.lengths, targets.index, targets.labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> Array:
+    return permutation(count, seed, epoch)

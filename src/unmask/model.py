@@ -1,0 +1,129 @@
+"""A model to use: states of texts, filled masks.
+
+T tokens, N sequences, L length, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unmask.errors import UserError
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.batch import Batch, collate
+from unmask.nn.network import Network
+from unmask.text.batches import by_length
+from unmask.text.example import Array, Example, Stream
+from unmask.text.tokenizer import Tokenizer
+
+TOKENS_AT_ONCE = 4096  # what is computed together: enough to keep a processor busy, little to hold
+
+
+@dataclass
+class Model:
+    """An encoder with its tokenizer and whatever heads came with it."""
+
+    source: Path  # the file its weights came from
+    shape: Shape
+    network: Network
+    tokenizer: Tokenizer
+    notes: list[str] = field(default_factory=list)  # what was absent there or left out, a line each
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The backbone."""
+        assert isinstance(self.network.backbone, Encoder)
+        return self.network.backbone
+
+    @property
+    def heads(self) -> list[str]:
+        """Names of the heads it has."""
+        return list(self.network.heads)
+
+    def hidden(self, texts: Sequence[str] | Sequence[Sequence[int]], layer: int = -1) -> list[Array]:
+        """States of every token, one float32 array [L, D] per sequence; nothing is padded and nothing cut.
+
+        Args:
+            texts: Texts, which get the special tokens, or lists of token ids, which are taken as they are.
+            layer: 0 for the embeddings, 1 … for the layers, -1 for the last, normed.
+
+        Raises:
+            UserError: A sequence is empty or longer than the model reads, an id is outside the vocabulary, or there is
+                no such layer.
+        """
+        if not -self.shape.layers - 1 <= layer <= self.shape.layers:
+            raise UserError(
+                f"layer {layer}: the model has layers 0 (the embeddings) to {self.shape.layers}, or -1"
+            )
+        sequences = self._sequences(texts)
+        found: list[Array] = [np.empty(0)] * len(sequences)
+        for group in by_length([len(ids) for ids in sequences], TOKENS_AT_ONCE):
+            batch = self._batch([sequences[n] for n in group])
+            with torch.inference_mode():
+                states_TD = self.encoder.layers(batch.streams["encoder"])[layer].float().cpu().numpy()
+            ends = np.cumsum([len(sequences[n]) for n in group])
+            for n, states_LD in zip(group, np.split(states_TD, ends[:-1]), strict=True):
+                found[n] = states_LD.copy()
+        return found
+
+    def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
+        """For every mask in the text, the k likeliest tokens with their probabilities.
+
+        Raises:
+            UserError: The text has no mask, or the model no masked-LM head.
+        """
+        if "masked_lm" not in self.network.heads:
+            raise UserError(
+                f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks"
+            )
+        mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
+        (ids,) = self._sequences([text])
+        places = np.flatnonzero(ids == self.tokenizer.mask)
+        if not len(places):
+            raise UserError(f"{text!r}: holds no mask; write {mask} where a token is wanted")
+        with torch.inference_mode():
+            states_MD = self.network.states(self._batch([ids]))[torch.from_numpy(places).to(self.device)]
+            # the matrix may have more rows than the tokenizer has tokens
+            logits_MV = self.network.heads["masked_lm"](states_MD).float()[:, : self.tokenizer.size]
+            best = logits_MV.softmax(-1).topk(min(k, self.tokenizer.size))
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [list(zip(self.tokenizer.tokens(tokens), chances, strict=True)) for tokens, chances in rows]
+
+    def _sequences(self, texts: Sequence[str] | Sequence[Sequence[int]]) -> list[Array]:
+        """Checked token ids [L] of each."""
+        if isinstance(texts, str):
+            raise UserError("texts must be a list of texts or of lists of ids; put the one text in a list")
+        encoded: dict[int, Array] = {}
+        if words := {n: text for n, text in enumerate(texts) if isinstance(text, str)}:
+            pieces = self.tokenizer.encode(list(words.values()))
+            around = self.tokenizer.cls, self.tokenizer.sep
+            encoded = {
+                n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)
+            }
+        found = [encoded[n] if n in encoded else np.asarray(text) for n, text in enumerate(texts)]
+        for n, ids in enumerate(found):
+            self._check(n, ids)
+        return found
+
+    def _check(self, n: int, ids: Array) -> None:
+        if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
+            raise UserError(f"sequence {n}: must be a text or a list of one or more token ids")
+        if len(ids) > self.shape.max_length:
+            raise UserError(
+                f"sequence {n}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}"
+            )
+        if ids.min() < 0 or ids.max() >= self.shape.vocab_size:
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise UserError(
+                f"sequence {n}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}"
+            )
+
+    def _batch(self, sequences: list[Array]) -> Batch:
+        stream = Stream(np.concatenate(sequences), np.array([len(ids) for ids in sequences]))
+        return collate(Example({"encoder": stream})).to(self.device)
