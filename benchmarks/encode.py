@@ -64,10 +64,11 @@ def unmask(model: str, precision: str, in_order: bool) -> Run:
     """The encoder over packed batches, as `unmask.load(...).hidden` gathers them."""
     import torch
 
-    from unmask.loading import TOKENS_AT_ONCE, by_length
+    from unmask.model import TOKENS_AT_ONCE
     from unmask.models.encoder import Encoder
     from unmask.models.shape import Shape
     from unmask.nn.batch import collate
+    from unmask.text.batches import by_length
     from unmask.text.example import Example, Stream
 
     layers, width, heads, n = SIZES[model]

@@ -6,6 +6,7 @@ can be divided, and the median over the rounds leaves out the odd one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import statistics
@@ -94,8 +95,9 @@ def _start(script: str, program: Program) -> subprocess.Popen[str]:
 
 def _ask(process: subprocess.Popen[str], name: str) -> dict[str, float]:
     assert process.stdin and process.stdout
-    process.stdin.write("\n")
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write("\n")
+        process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
         sys.exit(f"{name}: stopped; its error stands above")
