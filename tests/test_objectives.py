@@ -53,16 +53,22 @@ def test_next_sentence_negatives_come_from_other_documents(corpus, input_format)
     example = NextSentence().sample(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids))
     texts = np.split(slots.tokens, slots.text.starts[1:])
     labels, segments = labels_of(example, "next_sentence"), segments_of(example)
+    shards = [corpus.shard(i) for i in range(corpus.shards)]
+    sentences = {tuple(x.tolist()) for shard in shards for x in np.split(shard.tokens, shard.sentences[1:-1])}
+    whole = []
     for n, (a, b) in enumerate(segments):
         document = corpus.document_tokens(int(slots.document[n])).tolist()
         assert (n in labels) == bool(b)
         assert holds(document, a)
         if labels.get(n) == 1:
             assert not holds(document, b) or len(b) < 3  # one or two tokens may stand anywhere
+            whole.append(tuple(b) in sentences)
             others = (corpus.document_tokens(k).tolist() for k in range(corpus.documents))
             assert any(holds(other, b) for other in others)
         else:
             assert a + b == texts[n].tolist()
+    # a sentence is cut only where none is short enough
+    assert input_format == "segment_pair" or np.mean(whole) > 0.9
     assert (example.streams["encoder"].lengths <= slots.rooms).all()
     assert abs(np.mean(list(labels.values())) - 0.5) < 4 * 0.5 / np.sqrt(len(labels))
 

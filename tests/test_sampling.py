@@ -347,3 +347,27 @@ def test_formats_that_do_not_go_together_are_refused():
         sampling.formats(both, "full_sentences")
     with pytest.raises(UserError, match="next_sentence and sentence_order"):
         sampling.formats({"next_sentence": NextSentence(), "sentence_order": SentenceOrder()})
+
+
+def test_a_prepared_corpus_is_sampled_whole(tmp_path):
+    from unmask.text.preparation import Training, prepare
+    from unmask.text.sources import Sources
+
+    lines = [f"Line {n} tells of {'many ' * (n % 7)}things. It says {n * n}!\n" for n in range(900)]
+    source = tmp_path / "text.txt"
+    source.write_text("".join(line + "\n" * (n % 9 == 0) for n, line in enumerate(lines)), encoding="utf-8")
+    corpus = prepare(
+        Sources([str(source)]),
+        tmp_path / "c",
+        Training("wordpiece", 300),
+        valid=0,
+        processes=1,
+        shard_tokens=4000,
+    ).corpus
+    assert corpus.shards > 1
+    plan = Plan(corpus, "full_sentences", 64, rows_per_step=1)
+    tokens = [plan.slots(step)[0].tokens for step in range(plan.rows)]
+    expected = np.concatenate([corpus.shard(i).tokens for i in range(corpus.shards)])
+    assert np.array_equal(np.bincount(np.concatenate(tokens)), np.bincount(expected))
+    example = sampling.batch(plan, [MaskedLM(unit="whole_word")], corpus.tokenizer, 0, 0)
+    assert len(example.targets["masked_lm"].index) > 0

@@ -29,6 +29,7 @@ SHORT_SEQUENCES = (
     0.1  # BERT's short_seq_prob: some inputs are short, so that short texts are no surprise later
 )
 WASTE = 64  # a row is full when less than one in so many places is empty
+EMPTY = 8  # where more than one in so many stays empty, a pair is parted rather
 STOCK = 128  # short runs kept at hand to fill rows with
 
 
@@ -43,7 +44,7 @@ class Format:
     gives: tuple[int, ...] = (
         1,
         2,
-    )  # sentences that a slot may give up for a full row, the best first; it keeps so many
+    )  # sentences a slot may give up for a full row, the best first; so many it keeps
     short: float = 0.0  # share of slots that are cut short on purpose
 
 
@@ -79,7 +80,7 @@ def cut(shard: Shard, input_format: str, length: int, *address: int) -> Rows:
     rows = _lay([runs[n] for n in order.tolist()], pieces, length)
     i, j = np.array([run for row in rows for run in row], np.int64).reshape(-1, 2).T
     first = np.cumsum([0, *map(len, rows)])
-    return Rows(edges[i], edges[j] - edges[i], pieces.cost[j] - pieces.before[i], first, long)
+    return Rows(edges[i], edges[j] - edges[i], pieces.price(i, j), first, long)
 
 
 def _pieces(sentences: Array, words: Array, room: int) -> tuple[Array, int]:
@@ -111,7 +112,7 @@ def _limits(pieces: int, room: int, form: Format, address: tuple[int, ...]) -> A
 
 @dataclass(frozen=True)
 class _Pieces:
-    """What runs of pieces cost: run (i, j) takes cost[j] - before[i] tokens of a row."""
+    """What runs of pieces cost: run (i, j) takes cost[j] - before[i] tokens of a row, a lone one no second [SEP]."""
 
     form: Format
     cost: Array  # [P+1]
@@ -127,6 +128,10 @@ class _Pieces:
         passed = np.concatenate([[0], np.cumsum(separators)[:-1]])
         before = edges[:-1] + passed[:-1] + separators[:-1] - form.special
         return cls(form, edges + passed, before, np.repeat(first[1:], np.diff(first)))
+
+    def price(self, i: Array, j: Array) -> Array:
+        """[N] tokens of the sequences that runs become."""
+        return self.cost[j] - self.before[i] - (self.form.pairs & (j - i == 1))
 
     def runs(self, limits: Array) -> list[Run]:
         """One run after another, each as long as its limit and format allow, and at least one piece."""
@@ -148,14 +153,14 @@ class _Shelf:
     """Runs by what they cost; the dearest that a room can pay is found at once."""
 
     def __init__(self, pieces: _Pieces, length: int):
-        self.gives = pieces.form.gives
+        self.gives, self.pairs = pieces.form.gives, pieces.form.pairs
         self.cost, self.before = pieces.cost.tolist(), pieces.before.tolist()
         self.runs: list[list[Run]] = [[] for _ in range(length + 1)]
         self.held = 0  # bit c: there is a run that costs c
         self.small, self.short = length // 4, 0
 
     def price(self, i: int, j: int) -> int:
-        price: int = self.cost[j] - self.before[i]
+        price: int = self.cost[j] - self.before[i] - (self.pairs and j - i == 1)
         return price
 
     def add(self, i: int, j: int) -> None:
@@ -211,7 +216,8 @@ def _division(shelf: _Shelf, i: int, j: int, length: int) -> tuple[int, int]:
     for k in (j - given for given in shelf.gives):
         if best[0] <= length // WASTE:
             break
-        if k - i >= shelf.gives[0]:
+        keeps = shelf.gives[0] if best[0] <= length // EMPTY else 1
+        if k - i >= keeps:
             best = min(best, (shelf.rest(length - shelf.price(i, k)), k), key=itemgetter(0))
     return best
 

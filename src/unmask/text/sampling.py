@@ -16,12 +16,12 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.text.chance import Chance, permutation
 from unmask.text.cutting import FORMATS, Rows, cut
+from unmask.text.elsewhere import elsewhere
 from unmask.text.example import Array, Example
 from unmask.text.sequences import Slots, Text, halves, join, sequences, stretches
 
 if TYPE_CHECKING:
     from unmask.text.corpus import Corpus
-    from unmask.text.shards import Shard
     from unmask.text.tokenizer import Tokenizer
 
 __all__ = ["INPUT_FORMATS", "Plan", "Slots", "Text", "batch", "formats", "halves", "join", "sequences"]
@@ -30,7 +30,6 @@ INPUT_FORMATS = tuple(FORMATS)
 USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair")  # the first that fits is taken
 
 GROUP = 4  # shards whose rows are shuffled together: memory depends on this, not on the corpus
-DRAWS = 8  # stretches of other documents of which the one of the wanted length is taken
 
 
 class Sampler(Protocol):
@@ -189,10 +188,12 @@ class Plan:
             )
             for borders, flags in ((shard.sentences, sentences), (shard.documents, documents)):
                 flags[_borders(borders, starts[here], lengths[here], offsets[here])] = True
-        elsewhere = partial(_elsewhere, self.corpus, shards, document)
+        negatives = partial(
+            elsewhere, self.corpus, shards, document, FORMATS[self.input_format].most is not None
+        )
         # a slot is known by its shard and by its first token there
         ids, pairs = (shards << 32) + starts, FORMATS[self.input_format].pairs
-        return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, elsewhere)
+        return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, negatives)
 
 
 def batch(
@@ -221,59 +222,3 @@ def _borders(borders: Array, starts: Array, lengths: Array, offsets: Array) -> A
     first = np.searchsorted(borders, starts)
     count = np.searchsorted(borders, starts + lengths) - first
     return borders[stretches(first, count)] - np.repeat(starts - offsets, count)
-
-
-def _elsewhere(
-    corpus: Corpus, shards: Array, document: Array, which: Array, budgets: Array, chance: Chance
-) -> Text:
-    """K texts from other documents than those of the slots ``which``, as near to the budgets as whole sentences come.
-
-    Of `DRAWS` stretches the longest that fits is taken; where no first sentence fits, one is cut. So length says little
-    about whether a text follows another or was drawn. They come from the slot's own shard if it holds two documents.
-    """
-    if corpus.documents < 2:
-        raise UserError(
-            f"{corpus.folder}: one document only; texts of other documents are wanted, so at least 2 fit"
-        )
-    draws = np.stack([chance.sequences(f"elsewhere {n}")[which] for n in range(DRAWS)], 1)
-    homes = np.array([_home(corpus, int(shards[n]), int(document[n])) for n in which], np.int64)
-    text = Text(
-        np.empty(0, np.int32),
-        np.empty(0, bool),
-        np.zeros(len(which), np.int64),
-        np.zeros(len(which), np.int64),
-    )
-    for s in np.unique(homes).tolist():
-        shard, here = corpus.shard(s), np.flatnonzero(homes == s)
-        starts, lengths = _others(shard, document[which[here]], budgets[here], draws[here])
-        source = stretches(starts, lengths)
-        found = Text(
-            shard.tokens[source].astype(np.int32), shard.words[source], np.cumsum(lengths) - lengths, lengths
-        )
-        text = text.put(here, found)
-    return text
-
-
-def _home(corpus: Corpus, shard: int, document: int) -> int:
-    """The first shard from this one on that holds another document."""
-    for s in (*range(shard, corpus.shards), *range(shard)):
-        other = corpus.shard(s)
-        if len(other.documents) > 2 or other.first_document != document:
-            return s
-    raise UserError(f"{corpus.folder}: all texts are parts of one document; at least 2 documents fit")
-
-
-def _others(shard: Shard, document: Array, budgets: Array, draws: Array) -> tuple[Array, Array]:
-    """[K] starts and lengths of stretches outside these documents; [K, DRAWS] numbers in [0, 1) decide."""
-    sentences, documents = shard.sentences, shard.documents
-    own = np.clip(document - shard.first_document + np.array([[0], [1]]), 0, len(documents) - 1)
-    first, last = np.searchsorted(sentences, documents[own])
-    sentence = (draws * (len(sentences) - 1 - (last - first))[:, None]).astype(np.int64)
-    sentence += np.where(sentence >= first[:, None], (last - first)[:, None], 0)
-    starts = sentences[sentence]
-    document_ends = documents[np.searchsorted(documents, starts, "right")]
-    latest = np.minimum(starts + budgets[:, None], document_ends)
-    lengths = sentences[np.searchsorted(sentences, latest, "right") - 1] - starts
-    best = lengths.argmax(1)[:, None]
-    starts, lengths = (np.take_along_axis(x, best, 1)[:, 0] for x in (starts, lengths))
-    return starts, np.where(lengths > 0, lengths, budgets)
