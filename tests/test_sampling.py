@@ -56,7 +56,7 @@ def test_slots_hold_every_token_once_and_rows_never_overflow(corpus, input_forma
 @given(
     st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=8), min_size=1, max_size=12),
     st.sampled_from(INPUT_FORMATS),
-    st.integers(6, 70),
+    st.integers(8, 70),
 )
 @settings(max_examples=150, deadline=None)
 def test_any_documents_can_be_cut(documents, input_format, length):
@@ -334,6 +334,13 @@ def test_a_corpus_too_small_for_a_step_is_refused_with_what_would_fit():
 def test_an_empty_corpus_is_refused():
     with pytest.raises(UserError, match="0 tokens"):
         Plan(FakeCorpus([]), "full_sentences", 128)
+
+
+def test_rows_too_short_or_too_few_are_refused(corpus):
+    with pytest.raises(UserError, match="length: 3 tokens leave no room for text; at least 8 fit"):
+        Plan(corpus, "full_sentences", 3)
+    with pytest.raises(UserError, match="a step of 4 rows is shared by 5; at least 5 rows fit"):
+        Plan(corpus, "full_sentences", 64, rows_per_step=4).slots(0, 0, 5)
 
 
 def test_formats_that_do_not_go_together_are_refused():

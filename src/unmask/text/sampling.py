@@ -29,6 +29,7 @@ __all__ = ["INPUT_FORMATS", "Plan", "Slots", "Text", "batch", "formats", "halves
 INPUT_FORMATS = tuple(FORMATS)
 USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair")  # the first that fits is taken
 
+LEAST = 8  # tokens in a row: special tokens, and something between them
 GROUP = 4  # shards whose rows are shuffled together: memory depends on this, not on the corpus
 
 
@@ -88,7 +89,7 @@ class Plan:
         seed: decides the cutting and the order.
 
     Raises:
-        UserError: the corpus is too small for one step.
+        UserError: the corpus is too small for one step, or the length for any text.
     """
 
     rows: int  # rows in an epoch
@@ -103,6 +104,8 @@ class Plan:
         rows_per_step: int = 32,
         seed: int = 0,
     ):
+        if length < LEAST:
+            raise UserError(f"length: {length} tokens leave no room for text; at least {LEAST} fit")
         self.corpus, self.input_format, self.length = corpus, input_format, length
         self.rows_per_step, self.seed = rows_per_step, seed
         self._rows = lru_cache(2 * GROUP)(self._cut)
@@ -117,6 +120,10 @@ class Plan:
 
     def slots(self, step: int, rank: int = 0, world: int = 1) -> tuple[Slots, Array, Array]:
         """A rank's share of a step: its slots, and by slot the row [N] in the step and the epoch [N] it stands in."""
+        if world > self.rows_per_step:
+            raise UserError(
+                f"a step of {self.rows_per_step} rows is shared by {world}; at least {world} rows fit"
+            )
         first, last = (self.rows_per_step * r // world for r in (rank, rank + 1))
         stream = range(step * self.rows_per_step + first, step * self.rows_per_step + last)
         shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
