@@ -43,7 +43,9 @@ class Config(BaseModel):
         if not isinstance(value, dict):
             return value
         defaults = {
-            name: field.get_default() for name, field in cls.model_fields.items() if nested(field.annotation)
+            name: field.get_default()
+            for name, field in cls.model_fields.items()
+            if nested(field.annotation) and not field.is_required()
         }
         return {
             name: overlay(nested(cls.model_fields[name].annotation), defaults[name], given)
