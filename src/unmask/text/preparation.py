@@ -10,7 +10,6 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,13 +21,13 @@ from unmask.errors import UserError
 from unmask.text import shards
 from unmask.text.corpus import HELD_OUT, INDEX, Corpus
 from unmask.text.encoding import encode_all
+from unmask.text.folders import alone, begin, claim, clear, write_json
 from unmask.text.shards import FORMAT, smallest_type
 from unmask.text.sources import Piece, Sources
 from unmask.text.tokenizer import Tokenizer
 from unmask.text.vocabularies import Kind
 from unmask.text.writing import SHARD, Position, Writer
 
-SETTINGS = "prepare.json"
 SAMPLE = 16_000_000
 """Characters that a tokenizer is trained on, about, spread over the sources."""
 
@@ -93,22 +92,23 @@ def prepare(
         UserError: the folder holds something else, or a corpus of other settings; or there is no text.
     """
     began = time.perf_counter()
-    if overwrite and out.is_dir():
-        _clear(out)
-    _check_folder(out)
+    claim(out)
     wanted = {**(settings or {}), "files": sources.fingerprint()}
-    with _alone(out):
-        if not _begin(out, wanted):
+    if isinstance(tokenizer, Tokenizer):
+        wanted["tokenizer_hash"] = tokenizer.hash
+    with alone(out):
+        if overwrite:
+            clear(out)
+        if not begin(out, wanted):
             return Prepared(Corpus.open(out), time.perf_counter() - began, 0)
         try:
             path = _tokenizer(out, sources, tokenizer)
-            writer = Writer(
-                out / "shards", out / HELD_OUT / "shards", round(1 / valid) if valid else 0, shard_tokens
-            )
+            every = round(1 / valid) if valid else 0
+            writer = Writer(out / "shards", out / HELD_OUT / "shards", every, shard_tokens)
             _write(sources, out, path, language, writer, processes or _processes(sources), progress)
         except UserError:
             if not (out / "shards").is_dir():  # of hours of work, what is done stays
-                _clear(out)
+                clear(out)
             raise
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -176,8 +176,8 @@ def _finish(out: Path, tokenizer: Path, facts: dict[str, Any], position: Positio
     if any((held / "shards").glob("*.safetensors")):
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(out / file, held / file)
-        _write_json(held / INDEX, _index(held, {**facts, HELD_OUT: False}))
-    _write_json(out / INDEX, _index(out, {**facts, HELD_OUT: (held / INDEX).is_file()}))
+        write_json(held / INDEX, _index(held, {**facts, HELD_OUT: False}))
+    write_json(out / INDEX, _index(out, {**facts, HELD_OUT: (held / INDEX).is_file()}))
 
 
 def _index(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
@@ -236,75 +236,3 @@ def _sample(sources: Sources) -> Iterator[str]:
             taken += len(text)
         if taken > 2 * SAMPLE:
             return
-
-
-def _begin(out: Path, wanted: dict[str, Any]) -> bool:
-    """Note the settings, or compare them. Whether there is anything to do."""
-    wanted = json.loads(json.dumps(wanted, default=str))
-    if not (out / SETTINGS).is_file():
-        _write_json(out / SETTINGS, wanted)
-        return True
-    before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    if changed := [
-        name for name in dict.fromkeys([*before, *wanted]) if before.get(name) != wanted.get(name)
-    ]:
-        shown = "; ".join(_change(name, before.get(name), wanted.get(name)) for name in changed)
-        raise UserError(f"{out}: was prepared otherwise ({shown}); give another --out, or --overwrite")
-    return not (out / INDEX).is_file()
-
-
-def _change(name: str, before: Any, after: Any) -> str:
-    if name != "files":
-        return f"{name}: {before} -> {after}"
-    files = sorted(
-        {str(entry[0]) for entry in [*before, *after] if entry not in before or entry not in after}
-    )
-    return f"{len(files)} files changed, the first {files[0]}" if files else "the files' order changed"
-
-
-def _check_folder(out: Path) -> None:
-    """Make the folder; nothing is written into one that holds anything but a corpus."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        inside = [path.name for path in out.iterdir() if path.name not in (".lock",)]
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); give another --out") from None
-    if inside and SETTINGS not in inside:
-        raise UserError(f"{out}: holds {inside[0]} and is no corpus; give a new or empty folder as --out")
-
-
-def _clear(out: Path) -> None:
-    """Delete a corpus, so that at every instant what is left is an unfinished one."""
-    _check_folder(out)
-    (out / INDEX).unlink(missing_ok=True)
-    for name in ("shards", HELD_OUT, ".tokenizer"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("tokenizer.json", "tokenizer_config.json", SETTINGS):
-        (out / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of the folder. The lock ends with the process, however it ends."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{out}: another process is preparing this corpus") from None
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written to ({error.strerror}); give another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -1,0 +1,88 @@
+"""The folder of a corpus while it is made: whose it is, with which settings, and one process at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.text.corpus import HELD_OUT, INDEX
+
+SETTINGS = "prepare.json"
+
+
+def begin(out: Path, wanted: dict[str, Any]) -> bool:
+    """Note the settings, or compare them. Whether there is anything to do."""
+    wanted = json.loads(json.dumps(wanted, default=str))
+    if not (out / SETTINGS).is_file():
+        write_json(out / SETTINGS, wanted)
+        return True
+    before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    if changed := [
+        name for name in dict.fromkeys([*before, *wanted]) if before.get(name) != wanted.get(name)
+    ]:
+        shown = "; ".join(_change(name, before.get(name), wanted.get(name)) for name in changed)
+        raise UserError(f"{out}: was prepared otherwise ({shown}); give another --out, or --overwrite")
+    return not (out / INDEX).is_file()
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    if name != "files":
+        return f"{name}: {before} -> {after}"
+    files = sorted(
+        {str(entry[0]) for entry in [*before, *after] if entry not in before or entry not in after}
+    )
+    return f"{len(files)} files changed, the first {files[0]}" if files else "the files' order changed"
+
+
+def claim(out: Path) -> None:
+    """Make the folder; nothing is written into one that holds anything but a corpus."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        inside = [path.name for path in out.iterdir() if path.name not in (".lock",)]
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); give another --out") from None
+    if inside and SETTINGS not in inside:
+        raise UserError(f"{out}: holds {inside[0]} and is no corpus; give a new or empty folder as --out")
+
+
+def clear(out: Path) -> None:
+    """Delete a corpus, so that at every instant what is left is an unfinished one."""
+    (out / INDEX).unlink(missing_ok=True)
+    for name in ("shards", HELD_OUT, ".tokenizer"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", SETTINGS):
+        (out / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep a second process out of the folder. The lock ends with the process, however it ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{out}: another process is preparing this corpus") from None
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written to ({error.strerror}); give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
