@@ -20,7 +20,7 @@ from unmask.estimate import estimate, in_words
 from unmask.finetuned import WEIGHTS, Finetuned
 from unmask.finetuning import Finetuning, Source, network_of, steps_per_epoch
 from unmask.hub.remote import HUB
-from unmask.loading import load, read_settings
+from unmask.loading import load, load_finetuned, read_settings
 from unmask.report import write_card, write_report
 from unmask.tasks.base import LONGEST_LIST, Encoded, Rows, Task
 from unmask.training import weights
@@ -59,8 +59,7 @@ def finetune(config: Finetune) -> Finetuned:
             job.base.tokenizer.save(config.out, segments=bool(job.base.shape.segments))
             done = {seed: job.train(seed) for seed in config.seeds}
             job.finish(done)
-        model = load(config.out, config.device, config.precision)
-    assert isinstance(model, Finetuned)
+        model = load_finetuned(config.out, config.device, config.precision)
     _print_scores(model.result)
     print(config.out / "report.html")
     return model
@@ -158,8 +157,7 @@ class Job:
         if (out / f"seed-{best}" / WEIGHTS).exists():
             (out / f"seed-{best}" / WEIGHTS).replace(out / WEIGHTS)
         finetuned.write(out, self.config.model, self.base.shape, self.task)
-        model = load(out, self.config.device, self.config.precision)
-        assert isinstance(model, Finetuned)
+        model = load_finetuned(out, self.config.device, self.config.precision)
         held_out = list(self.config.splits)[-1]
         replace_file(
             out / "samples.json",

@@ -13,6 +13,7 @@ from torch import Tensor
 from unmask import finetuned, hub
 from unmask.config import build, folder
 from unmask.errors import UserError
+from unmask.finetuned import Finetuned
 from unmask.hub.remote import HUB, fetch
 from unmask.model import Model
 from unmask.models.encoder import Encoder
@@ -41,6 +42,16 @@ def load(path: str | Path, device: str = "auto", precision: str = "float32") -> 
     model = _open(fetch(path) if str(path).startswith(HUB) else Path(path))
     model.network.to(place.device, place.dtype).eval()
     model.device = place.device
+    return model
+
+
+def load_finetuned(path: str | Path, device: str = "auto", precision: str = "float32") -> Finetuned:
+    """Load a model that predicts. Raises `UserError` where there is another one."""
+    model = load(path, device, precision)
+    if not isinstance(model, Finetuned):
+        raise UserError(
+            f"{path}: does no task; the run of a fine-tuning would fit (unmask finetune {path} --task …)"
+        )
     return model
 
 

@@ -60,7 +60,9 @@ class Prediction:
 
     labels: tuple[str, ...]  # one, any number, or one per word
     probabilities: tuple[float, ...]  # of each of these
-    every: dict[str, float] = field(default_factory=dict)  # of every label, where the row as a whole is labelled
+    every: dict[str, float] = field(
+        default_factory=dict
+    )  # of every label, where the row as a whole is labelled
     cut: int = 0  # tokens of the row that the model did not see
 
 
