@@ -136,8 +136,8 @@ class Weights:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set all weights by name."""
-        for name, master in self.masters.items():
+        """Set what moves, by name."""
+        for name, master in self.trained.items():
             master.copy_(tensors[name])
             self.parameters[name].copy_(master)
 

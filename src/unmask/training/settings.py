@@ -13,7 +13,7 @@ from unmask.config import Config
 class Course(Config):
     """How long, how fast, and on what: what every kind of training lets people set."""
 
-    steps: int | None = Field(None, ge=1, description="Train for this many steps (2000 if no other length is given)")
+    steps: int | None = Field(None, ge=1, description="Train for this many steps")
     minutes: float | None = Field(None, gt=0, description="Train for this long; steps are planned from measured speed")
     epochs: float | None = Field(None, gt=0, description="Train for this many passes over the data")
     schedule: Literal["linear", "cosine", "constant"] = Field(
@@ -45,6 +45,7 @@ class Course(Config):
 class Training(Course):
     """Everything that a run of one seed needs."""
 
+    steps: int | None = Field(None, ge=1, description="Train for this many steps (2000 if no other length is given)")
     seed: int = Field(1, ge=0, lt=2**32, description="Decides initial weights, order, corruption and dropout")
     lr: float = Field(5e-4, gt=0, description="Highest learning rate")
     compile: bool = Field(False, description="torch.compile the model (needs a C++ compiler on a processor)")
