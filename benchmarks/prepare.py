@@ -127,8 +127,9 @@ def table(text: Path, language: str, rounds: int, peer: bool) -> None:
             Sources([str(part)]), Path(folder) / "c", Tokenizer.load(vocabulary), language=language
         ).corpus
         stored = sum(file.stat().st_size for file in (Path(folder) / "c").rglob("*.safetensors"))
+        size = part.stat().st_size
         print(
-            f"\n{text.name}: {part.stat().st_size / 1e6:.1f} MB, {corpus.tokens / 1e6:.2f} M tokens, language {language}\n"
+            f"\n{text.name}: {size / 1e6:.1f} MB, {corpus.tokens / 1e6:.2f} M tokens, language {language}\n"
         )
         print("| program | tokens/s | ours over it |\n|---|---|---|")
         titles = {
@@ -140,7 +141,7 @@ def table(text: Path, language: str, rounds: int, peer: bool) -> None:
             print(
                 f"| {titles[name]} | {measured[name].speed:,.0f} | {measured['ours'].over(measured[name]):.2f} |"
             )
-        print(f"\non disk: {stored / part.stat().st_size:.0%} of the text")
+        print(f"\non disk: {stored / size:.0%} of the text")
 
 
 def masks(text: Path, rounds: int) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unmask.errors import UserError
 from unmask.text.sentences import sentences
@@ -143,6 +145,38 @@ def test_words_and_sentences_do_not_change_the_tokens(trained, kind):
     whole = tokenizer.encode_flat([text])[0]
     cut = tokenizer.encode_flat(sentences(text))[0]
     assert whole.tolist() == cut.tolist() == tokenizer.encode([text])[0].ids.tolist()
+
+
+PARTS = st.sampled_from(
+    [
+        *" \n\t.,'\"-!中国。é",
+        "\u0301",
+        "\u00a0",
+        "\x1c",
+        "𠀀",
+        "don't",
+        "word",
+        "Apples",
+        "42",
+        "🙂",
+        "[MASK]",
+    ]
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=300, deadline=None)
+@given(parts=st.lists(PARTS, max_size=20))
+def test_looking_words_up_changes_nothing(trained, kind, parts):
+    text = "".join(parts)
+    tokenizer = trained[kind]
+    plain = tokenizer.backend.encode(text, add_special_tokens=False).ids
+    assert tokenizer.encode_flat([text, "between", text])[0].tolist()[: len(plain)] == plain
+    ids, lengths = tokenizer.encode_flat([text, "between", text], specials=False)
+    assert ids[: lengths[0]].tolist() == ids[lengths[0] + lengths[1] :].tolist()
+    assert lengths.sum() == len(ids)
+    if "[MASK]" not in parts:
+        assert ids[: lengths[0]].tolist() == plain
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -32,12 +32,20 @@ def sentences(text: str, language: str = "en") -> list[str]:
     for paragraph in _paragraphs(text):
         for piece in _cut(paragraph, language):
             bare = piece.rstrip()
-            if bare:
+            if bare and found and not space and _marks(found[-1][-1], bare[0]):
+                found[-1] += bare
+                space = piece[len(bare) :]
+            elif bare:
                 found.append(space + bare)
                 space = piece[len(bare) :]
             else:
                 space += piece
     return found
+
+
+def _marks(before: str, after: str) -> bool:
+    """Whether a cut would part marks that stand together, which byte-level tokenizers take for one word."""
+    return all(c.isascii() and not c.isalnum() and not c.isspace() for c in before + after)
 
 
 def _paragraphs(text: str) -> list[str]:

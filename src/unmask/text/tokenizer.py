@@ -19,6 +19,7 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.text.example import Array
 from unmask.text.learning import train
+from unmask.text.lookup import Lookup, parts
 from unmask.text.units import Alphabet, is_han
 from unmask.text.vocabularies import Kind, kind_of, read, surfaces
 
@@ -117,11 +118,9 @@ class Tokenizer:
 
     def encode_flat(self, texts: Sequence[str], specials: bool = True) -> tuple[Array, Array]:
         """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
-        backend = self.backend if specials else self._plain
-        encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        lists = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths
+        if specials and any(name in text for text in texts for name in self.names.values()):
+            return _flat(self.backend, texts)
+        return self._lookup.encode(texts) if self._lookup else _flat(self._plain, texts)
 
     def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
         """Sentences of words that somebody has cut: ``word_starts`` are where the given words begin.
@@ -193,6 +192,11 @@ class Tokenizer:
         plain.encode_special_tokens = True
         return plain
 
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        pattern = parts(self._plain)
+        return Lookup(self._plain, pattern) if pattern else None
+
     def _id(self, name: str) -> int:
         found = self.backend.token_to_id(name)
         if found is None:
@@ -224,3 +228,9 @@ class Tokenizer:
         import tokenizers
 
         Tokenizer.__init__(self, tokenizers.Tokenizer.from_str(state["backend"]), state["names"])
+
+
+def _flat(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[Array, Array]:
+    lists = [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths

@@ -1,0 +1,84 @@
+"""Words that were encoded before are looked up.
+
+A tokenizer spends its time on normalising and merging the same words again and again. Where it treats the words of a
+text one by one, whatever their neighbours, a dictionary gives the same tokens in a fraction of the time. Which places
+of a text are such borders is known for two kinds:
+
+- WordPiece with BERT's rules: white space, every ASCII punctuation mark, every Chinese character.
+- Byte-level BPE with GPT-2's rules: before the space that leads a word; between a word of ASCII letters and the marks
+  that follow it. A longer stretch of spaces is divided before its last one, as GPT-2 does.
+
+T tokens, N texts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unmask.text.example import Array
+
+if TYPE_CHECKING:
+    import tokenizers
+
+WORDS = 1 << 18
+"""Words kept in memory."""
+
+_BERT = re.compile(
+    "[^ \t\r\n!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]+|[!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]"
+)
+_GPT2 = re.compile(r' ?[A-Za-z]+(?=[ ,.;:!?")\n]|\Z)| ?[^ ]+| +\Z| +(?= )')
+
+
+def parts(backend: tokenizers.Tokenizer) -> re.Pattern[str] | None:
+    """What finds the parts of a text that this tokenizer treats one by one; none where nobody knows."""
+    rules = json.loads(backend.to_str())
+    before, normal = rules["pre_tokenizer"] or {}, rules["normalizer"] or {}
+    if any(not token["special"] for token in rules["added_tokens"]):
+        return None
+    if rules["model"]["type"] == "WordPiece":
+        return (
+            _BERT
+            if (normal.get("type"), before.get("type")) == ("BertNormalizer", "BertPreTokenizer")
+            else None
+        )
+    single = {rule.get("type") for rule in normal.get("normalizers", [normal])}
+    plain = before.get("type") == "ByteLevel" and before["use_regex"] and not before["add_prefix_space"]
+    known = single <= {None, "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Lowercase"}
+    return _GPT2 if rules["model"]["type"] == "BPE" and plain and known else None
+
+
+class Lookup:
+    """A tokenizer that remembers.
+
+    Args:
+        backend: encodes what was not seen before.
+        pattern: finds the parts of a text that are encoded one by one.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, pattern: re.Pattern[str]):
+        self.backend, self.pattern = backend, pattern
+        self.known: dict[str, list[int]] = {}
+
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
+        found = [self.pattern.findall(text) for text in texts]
+        words = list(itertools.chain.from_iterable(found))
+        self._learn(set(words))
+        lists = list(map(self.known.__getitem__, words))
+        sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+        ends = np.append(0, np.cumsum(sizes))[np.cumsum([len(parts) for parts in found])]
+        ids = np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(sizes.sum()))
+        return ids, np.diff(ends, prepend=0)
+
+    def _learn(self, words: set[str]) -> None:
+        if len(self.known) > WORDS:
+            self.known.clear()
+        new = [word for word in words if word not in self.known]
+        encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
+        self.known.update(zip(new, (encoding.ids for encoding in encodings), strict=True))
