@@ -18,7 +18,7 @@ from turns import Measured, Program, Run, compare, multiplies_bfloat16, serve
 
 VOCABULARY = 30522
 BATCH = 32  # sentences at a time, for the peer
-SIZES = {"mini": (4, 256, 4, 256), "base": (12, 768, 12, 64)}  # layers, width, heads, sentences a turn
+SIZES = {"mini": (4, 256, 4, 128), "base": (12, 768, 12, 64)}  # layers, width, heads, sentences a turn
 
 
 def sentences(n: int) -> list[np.ndarray]:
