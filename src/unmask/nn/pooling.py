@@ -29,7 +29,7 @@ def mean(x_TD: Tensor, layout: Layout) -> Tensor:
 def largest(x_TD: Tensor, layout: Layout) -> Tensor:
     """The largest value over each sequence, by feature [N, D]."""
     least = x_TD.new_full((len(layout.lengths), x_TD.shape[1]), -math.inf)
-    return least.index_reduce(0, layout.sequence(), x_TD, "amax")
+    return least.scatter_reduce(0, layout.sequence()[:, None].expand_as(x_TD), x_TD, "amax")
 
 
 class AttentionPooling(nn.Module):

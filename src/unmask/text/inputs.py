@@ -49,5 +49,8 @@ def _share(texts: Sequence[Laid], room: int) -> list[Array]:
     if len(texts) == 1:
         return [np.minimum(texts[0].lengths, room)]
     a, b = (text.lengths for text in texts)
-    kept = np.minimum(a, np.maximum(room - b, (room + 1) // 2))
-    return [kept, np.minimum(b, room - kept)]
+    # both get half where both are long; an odd place goes to the longer one, as in transformers
+    shorter, longer = np.minimum(a, b), np.maximum(a, b)
+    kept_shorter = np.minimum(shorter, np.maximum(room - longer, room // 2))
+    kept_longer = np.minimum(longer, room - kept_shorter)
+    return [np.where(a <= b, kept_shorter, kept_longer), np.where(a <= b, kept_longer, kept_shorter)]
