@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,22 +64,38 @@ class Lookup:
 
     def __init__(self, backend: tokenizers.Tokenizer, pattern: re.Pattern[str]):
         self.backend, self.pattern = backend, pattern
-        self.known: dict[str, list[int]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self.table, self.sizes = (
+            array("i"),
+            array("i"),
+        )  # the tokens of all words end to end; how many each has
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
         """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
+        if len(self.numbers) > WORDS:
+            self._forget()
         found = [self.pattern.findall(text) for text in texts]
-        words = list(itertools.chain.from_iterable(found))
-        self._learn(set(words))
-        lists = list(map(self.known.__getitem__, words))
-        sizes = np.fromiter(map(len, lists), np.int64, len(lists))
-        ends = np.append(0, np.cumsum(sizes))[np.cumsum([len(parts) for parts in found])]
-        ids = np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(sizes.sum()))
-        return ids, np.diff(ends, prepend=0)
+        numbers = self._numbers(list(itertools.chain.from_iterable(found)))
+        all_sizes = np.array(self.sizes)
+        sizes, starts = all_sizes[numbers], (np.cumsum(all_sizes) - all_sizes)[numbers]
+        ends = np.cumsum(sizes)
+        ids = np.array(self.table)[np.repeat(starts - ends + sizes, sizes) + np.arange(sizes.sum())]
+        text_ends = np.append(0, ends)[np.cumsum([len(parts) for parts in found])]
+        return ids, np.diff(text_ends, prepend=0)
 
-    def _learn(self, words: set[str]) -> None:
-        if len(self.known) > WORDS:
-            self.known.clear()
-        new = [word for word in words if word not in self.known]
-        encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
-        self.known.update(zip(new, (encoding.ids for encoding in encodings), strict=True))
+    def _numbers(self, words: list[str]) -> Array:
+        """The place of each word in the table; those that are not there are encoded first."""
+        numbers = np.fromiter(map(self.numbers.get, words, itertools.repeat(-1)), np.int64, len(words))
+        missing = np.flatnonzero(numbers < 0).tolist()
+        new = list(dict.fromkeys(words[i] for i in missing))
+        for word, encoding in zip(
+            new, self.backend.encode_batch_fast(new, add_special_tokens=False), strict=True
+        ):
+            self.numbers[word] = len(self.numbers)
+            self.table.extend(encoding.ids)
+            self.sizes.append(len(encoding.ids))
+        numbers[missing] = [self.numbers[words[i]] for i in missing]
+        return numbers
