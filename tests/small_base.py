@@ -16,25 +16,23 @@ from unmask.text.tokenizer import Tokenizer
 from unmask.training.checkpoint import Checkpoints, State
 
 WORDS = [
-    "the",
-    "a",
-    "film",
-    "book",
-    "of",
-    "and",
-    "is",
-    "was",
-    "very",
-    "quite",
-    "rather",
-    "story",
-    "play",
-    "actor",
-    "scene",
-    "long",
-    "short",
-    "in",
-    "on",
+    *(
+        "the",
+        "a",
+        "film",
+        "book",
+        "of",
+        "and",
+        "is",
+        "was",
+        "very",
+        "quite",
+        "rather",
+        "story",
+        "play",
+        "actor",
+    ),
+    *("scene", "long", "short", "in", "on"),
 ]
 GOOD, BAD = ["fine", "good", "great", "lovely"], ["poor", "bad", "awful", "dull"]
 SHAPE = {"width": 32, "layers": 2, "heads": 2, "feed_forward": 64, "max_length": 48}

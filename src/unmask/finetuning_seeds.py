@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from unmask.model import Model
 
 LONGEST = 512  # tokens of a sequence, where nothing says what the base was trained with
-TOKENS, FEWEST, MOST = 1024, 16, 128  # tokens in a step by default, and rows
+TOKENS, FEWEST, MOST, PASS = 1024, 16, 128, 50  # by default: tokens in a step, rows in it, steps in an epoch
 STEPS, EPOCHS = 1000, range(3, 21)  # steps wanted by default, and epochs
 RATE, HEAD_RATE = 0.04, 1e-3  # 5e-5 for a width of 768 (Devlin 2018), 1.6e-4 for 256 (Turc 2019)
 DONE = "done.json"
@@ -219,8 +219,8 @@ class Job:
 
 def _resolved(config: Finetune, task: Task, base: Model, encoded: Encoded) -> Finetune:
     """The same settings with everything filled in that the data and the base decide."""
-    mean = encoded.facts["tokens"] / len(encoded.data)
-    batch_size = config.batch_size or round(min(max(TOKENS / mean, FEWEST), MOST))
+    fitting = min(TOKENS * len(encoded.data) / encoded.facts["tokens"], len(encoded.data) / PASS, MOST)
+    batch_size = config.batch_size or round(max(fitting, FEWEST))
     a_pass = steps_per_epoch(encoded, batch_size)
     rate = HEAD_RATE if config.chosen_tuning.cached else RATE / base.shape.width
     length: dict[str, Any] = {}

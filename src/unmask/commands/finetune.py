@@ -54,7 +54,7 @@ class Finetune(Course):
     batch_size: int | None = Field(
         None,
         ge=1,
-        description="Rows in a step; by default as many as have about 1,024 tokens, 16 at least, 128 at most",
+        description="Rows in a step; by default about 1,024 tokens of them, fewer if an epoch has not 50 steps, 16 to 128",
     )
     eval_every: int | None = Field(
         None, ge=1, description="Steps between evaluations; by default once an epoch"

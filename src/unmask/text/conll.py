@@ -59,6 +59,7 @@ def read(
                 f"{path}:{places[0]}: has {width} columns; there is no column {number} to read {what} from"
             )
     words = [tuple(row[word - 1] for row in sentence) for sentence in sentences]
+    _refuse_texts(path, words, places)
     tags = (
         [tuple(row[tag - 1] for row in sentence) for sentence in sentences]
         if tagged and tag != word
@@ -86,6 +87,17 @@ def _rows(path: Path, encoding: str) -> tuple[list[list[list[str]]], list[int], 
         width, first, inside = len(cells), first or number, True
         sentences[-1].append(cells)
     return sentences, places, documents, width
+
+
+def _refuse_texts(path: Path, words: list[tuple[str, ...]], places: list[int]) -> None:
+    """A table of texts, its columns separated by tabs, could be read as words."""
+    for sentence, place in zip(words, places, strict=True):
+        for line, word in enumerate(sentence, place):
+            if " " in word:
+                shown = word if len(word) <= 30 else word[:27] + "..."
+                raise UserError(
+                    f"{path}:{line}: the word {shown!r} holds a space; a word a line is wanted, not texts"
+                )
 
 
 def _cells(line: str) -> list[str]:
