@@ -26,10 +26,21 @@ REHEARSALS = 4  # steps timed to plan a run by minutes, after one that is not
 class Work(Protocol):
     """What is trained: the loop asks it for batches and losses."""
 
-    network: nn.Module
-    weights: Mapping[str, float]  # of each loss in the sum
-    steps_per_epoch: float
-    data: str  # hash of what is trained on
+    @property
+    def network(self) -> nn.Module:
+        """What computes."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of each loss in the sum."""
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in a pass over the data."""
+
+    @property
+    def data(self) -> str:
+        """Hash of what is trained on."""
 
     def batches(self, step: int) -> list[Batch]:
         """This rank's part of a step, in as many pieces as are accumulated."""
@@ -87,7 +98,7 @@ class Trainer:
     def save(self, score: float | None = None) -> None:
         """Write a checkpoint."""
         if self.placement.main:
-            self.checkpoints.save(replace(self.state, score=score), self.weights.masters, self.optimizer.state())
+            self.checkpoints.save(replace(self.state, score=score), self.weights.trained, self.optimizer.state())
 
     def plan(self) -> None:
         """Decide the number of steps."""
