@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
 
 from unmask import finetuned
 from unmask.config import to_yaml
@@ -19,10 +15,11 @@ from unmask.errors import UserError
 from unmask.estimate import estimate, in_words
 from unmask.finetuned import WEIGHTS, Finetuned
 from unmask.finetuning import Finetuning, Source, network_of, steps_per_epoch
+from unmask.finetuning_told import print_scores, samples, told
 from unmask.hub.remote import HUB
 from unmask.loading import load, load_finetuned, read_settings
 from unmask.report import write_card, write_report
-from unmask.tasks.base import LONGEST_LIST, Encoded, Rows, Task
+from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints, read_tensors, replace_file
 from unmask.training.loop import Trainer, train
@@ -60,7 +57,7 @@ def finetune(config: Finetune) -> Finetuned:
             done = {seed: job.train(seed) for seed in config.seeds}
             job.finish(done)
         model = load_finetuned(config.out, config.device, config.precision)
-    _print_scores(model.result)
+    print_scores(model.result)
     print(config.out / "report.html")
     return model
 
@@ -161,7 +158,7 @@ class Job:
         held_out = list(self.config.splits)[-1]
         replace_file(
             out / "samples.json",
-            json.dumps(_samples(model, self.rows[held_out]), ensure_ascii=False).encode(),
+            json.dumps(samples(model, self.rows[held_out]), ensure_ascii=False).encode(),
         )
         placement = Placement.of(self._settings(best))
         write_result(out, {**self._facts(done), "best_seed": best, "device": placement.device.type,
@@ -214,7 +211,7 @@ class Job:
 
     def told(self) -> str:
         """What was read, in words."""
-        return "\n".join(_told(split, rows, self.sources[split].encoded) for split, rows in self.rows.items())
+        return "\n".join(told(split, rows, self.sources[split].encoded) for split, rows in self.rows.items())
 
 
 def _resolved(config: Finetune, task: Task, base: Model, encoded: Encoded) -> Finetune:
@@ -250,52 +247,3 @@ def _language(address: str) -> str | None:
     path = Path(address) / "result.json"
     said = weights.read_json(path).get("language") if path.exists() else None
     return said if isinstance(said, str) else None
-
-
-def _samples(model: Finetuned, rows: Rows) -> dict[str, Any]:
-    """Every prediction on held-out rows, and scores by label."""
-    predictions, _ = model.predict_rows(rows)
-    single = isinstance(rows.labels, list) and all(len(labels) == 1 for labels in rows.labels)
-    shown = []
-    for texts, truth, said in zip(rows.texts, rows.labels or [], predictions, strict=True):
-        sample = model.task.sample_of(texts)
-        one = "words" not in sample and single and len(said.labels) == 1
-        labels = (
-            {"truth": truth[0], "predicted": said.labels[0]}
-            if one
-            else {"truth": truth, "predicted": said.labels}
-        )
-        shown.append({**sample, **labels, **({"probability": said.probabilities[0]} if one else {})})
-    return {"predictions": shown, **model.task.details(predictions, rows)}
-
-
-def _told(split: str, rows: Rows, encoded: Encoded) -> str:
-    """What was read of one file."""
-    facts = {**encoded.facts, **rows.facts}
-    shown = [f"{facts['rows']:,} rows", f"{facts['tokens']:,} tokens"]
-    shown += [
-        f"{name.replace('_', ' ')}: {value}"
-        for name, value in facts.items()
-        if name not in ("rows", "tokens") and value
-    ]
-    if split == "train" and rows.labels and all(len(labels) == 1 for labels in rows.labels):
-        counts = Counter(labels[0] for labels in rows.labels).most_common(LONGEST_LIST)
-        shown.append("labels " + ", ".join(f"{label} {count / len(rows):.0%}" for label, count in counts))
-    return f"{split:<5} {rows.name}: {', '.join(shown)}"
-
-
-def _print_scores(result: dict[str, Any]) -> None:
-    """Every score, and its spread where there are several seeds."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    splits = result["splits"]
-    for column in ("score", *splits):
-        table.add_column(column, justify="left" if column == "score" else "right")
-    for name in result["figures"]:
-        cells = []
-        for scores in splits.values():
-            spread = scores["spread"].get(name)
-            cells.append(
-                f"{scores['figures'][name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
-            )
-        table.add_row(name, *cells)
-    Console(highlight=False).print(table)

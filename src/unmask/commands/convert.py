@@ -19,7 +19,7 @@ from unmask.models.shape import Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from unmask.loading import Model
+    from unmask.model import Model
 
 NEAR = 1e-4  # of the largest number: what another order of adding up may change
 

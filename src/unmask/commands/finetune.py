@@ -54,7 +54,7 @@ class Finetune(Course):
     batch_size: int | None = Field(
         None,
         ge=1,
-        description="Rows in a step; by default about 1,024 tokens of them, fewer if an epoch has not 50 steps, 16 to 128",
+        description="Rows in a step; by default of about 1,024 tokens, fewer if an epoch has not 50 steps, 16 to 128",
     )
     eval_every: int | None = Field(
         None, ge=1, description="Steps between evaluations; by default once an epoch"
