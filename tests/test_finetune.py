@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from seqeval.metrics import f1_score
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 import unmask
 from small_base import BAD, EXACT, GOOD, base, classified, sentences, tagged
 from unmask import calls
+from unmask.commands.convert import Convert
 from unmask.commands.evaluate import Evaluate
 from unmask.commands.finetune import Finetune
 from unmask.commands.predict import Predict
@@ -276,6 +278,26 @@ def test_a_pooler_that_was_learned_is_taken_over(home, tmp_path):
     assert not torch.equal(poolers["random", "cls"], learned) and not torch.equal(
         poolers["pretrained", "mean"], learned
     )
+
+
+@pytest.mark.parametrize("name", ["classifier", "tagger"])
+def test_transformers_predicts_the_same(home, tmp_path, name, classifier, tagger):
+    calls.call(Convert, str(home / name), to="hf", out=tmp_path / "hf")
+    kind = AutoModelForSequenceClassification if name == "classifier" else AutoModelForTokenClassification
+    theirs = kind.from_pretrained(tmp_path / "hf").eval()
+    model, row = (classifier, "a fine film") if name == "classifier" else (tagger, ["a", "fine", "film"])
+    ids = AutoTokenizer.from_pretrained(tmp_path / "hf")("a fine film", return_tensors="pt")
+    with torch.no_grad():
+        chances = theirs(**ids).logits[0].softmax(-1)
+    (said,) = model.predict([row])
+    if name == "classifier":
+        names = [theirs.config.id2label[n] for n in range(2)]
+        assert dict(zip(names, chances.tolist(), strict=True)) == pytest.approx(said.every, abs=1e-5)
+        return
+    firsts = model.task.encode(model.task.rows([row]), model.tokenizer).data.example.targets["task"].index
+    best = chances[torch.from_numpy(firsts)].max(-1)
+    assert tuple(theirs.config.id2label[int(n)] for n in best.indices) == said.labels
+    assert best.values.tolist() == pytest.approx(said.probabilities, abs=1e-5)
 
 
 def test_commands_are_functions(home, classifier):

@@ -69,8 +69,10 @@ class Converted(Config):
 
 def _write_hub(model: Model, out: Path) -> list[str]:
     from unmask import hub
+    from unmask.finetuned import Finetuned
 
-    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer)
+    extra = model.task.described() if isinstance(model, Finetuned) else None
+    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer, extra)
 
 
 def _write_run(model: Model, src: str, out: Path) -> list[str]:

@@ -167,6 +167,10 @@ class Task(Objective):
         """How many lines below its row's place a label stands."""
         return 0
 
+    def described(self) -> dict[str, Any]:
+        """What Hugging Face's ``config.json`` says of it."""
+        return {"id2label": dict(enumerate(self.labels)), "label2id": self.numbers()}
+
     def numbers(self) -> dict[str, int]:
         """Labels to their numbers."""
         return {label: n for n, label in enumerate(self.labels)}

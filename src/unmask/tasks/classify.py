@@ -197,6 +197,11 @@ class Classify(Task):
         """Its text, or both."""
         return {"text": texts[0] if len(texts) == 1 else list(texts)}
 
+    def described(self) -> dict[str, Any]:
+        """What Hugging Face's ``config.json`` says of it."""
+        kind = "multi_label_classification" if self.multi_label else "single_label_classification"
+        return {**super().described(), "problem_type": kind}
+
     @property
     def _settled(self) -> _columns.Columns:
         assert self.text is not None and self.label is not None  # by fit
