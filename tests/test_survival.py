@@ -21,8 +21,8 @@ TINY += ["--length", "32", "--batch-size", "8", "--device", "cpu", "--precision"
 
 
 def run(*arguments: object, launcher: list[str] = UNMASK, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False)
+    line, environment = [*launcher, *map(str, arguments)], {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
 
