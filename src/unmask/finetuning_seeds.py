@@ -37,6 +37,7 @@ LONGEST = 512  # tokens of a sequence, where nothing says what the base was trai
 TOKENS, FEWEST, MOST, PASS = 1024, 16, 128, 50  # by default: tokens in a step, rows in it, steps in an epoch
 STEPS, EPOCHS = 1000, range(3, 21)  # steps wanted by default, and epochs
 RATE, HEAD_RATE = 0.04, 1e-3  # 5e-5 for a width of 768 (Devlin 2018), 1.6e-4 for 256 (Turc 2019)
+SAVE = 500  # steps after which a checkpoint is written at the latest
 DONE = "done.json"
 
 
@@ -104,7 +105,12 @@ class Job:
 
     def _settings(self, seed: int) -> Training:
         config = self.config
-        every = {"lr": config.lr, "eval_every": config.eval_every, "save_every": config.eval_every, "keep": 1}
+        every = {
+            "lr": config.lr,
+            "eval_every": config.eval_every,
+            "save_every": min(config.eval_every or SAVE, SAVE),
+            "keep": 1,
+        }
         return Training(**config.model_dump(include=set(Course.model_fields)), **every, seed=seed)
 
     def train(self, seed: int) -> dict[str, Any]:
