@@ -95,7 +95,7 @@ def test_docstrings_are_read_and_not_imported(tmp_path):
     assert [(p.unit, p.text, p.package) for p in found] == [
         ("email/boom/", "What the module does.", "email"),
         ("email/boom/A", "What A is.", "email"),
-        ("email/boom/A", "What f does.", "email"),
+        ("email/boom/A.f", "What f does.", "email"),
     ]
 
 

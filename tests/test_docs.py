@@ -166,7 +166,7 @@ def with_new_objective(folder):
 
 def python(*arguments, package, cwd):
     alone = {"PYTHONPATH": str(package), "PATH": "", "OMP_NUM_THREADS": "1"}
-    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 120}
+    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 600}
     return subprocess.run([sys.executable, *arguments], cwd=cwd, env=alone, check=False, **options)
 
 

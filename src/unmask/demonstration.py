@@ -4,7 +4,7 @@ The text is `pydoc_data.topics` (Python's language reference) and the docstrings
 source files without importing any of them. The tasks:
 
 - ``module`` (classify): which package of the standard library a passage documents. The label is the folder the
-  docstring lies in. Passages that name their package are left out; a class or function lies in one split only.
+  docstring lies in. Passages that name their package are left out; a docstring lies in one split only.
 - ``code`` (tag): which words of a passage of the language reference are code. Its authors put code in double quotes:
   the quotes are taken away and the words between them labelled ``B-CODE I-CODE …``. A topic lies in one split only.
 
@@ -31,11 +31,11 @@ PACKAGES = (
 )  # fmt: skip
 FEWEST_PACKAGES = 5
 FEWEST_PASSAGES = 60  # of a package, to be a label
-MOST_PASSAGES = 250  # of a package, so that none outweighs the others
+MOST_PASSAGES = 120  # of a package are labelled; what is left is text without labels, as in life
 WORDS = range(10, 121)  # in a passage
 SMALLEST = 500_000  # characters
 SHARED = 8  # so many words in a row are the same text
-HELD_OUT = {"test": 0.2, "valid": 0.1}
+HELD_OUT = {"test": 0.4, "valid": 0.15}
 NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 WORD = re.compile(r"\w+|[^\w\s]")
 RULE = re.compile(r"[*=~+-]{4,}")
@@ -85,7 +85,7 @@ def write(folder: Path, stdlib: Path | None = None) -> Material:
         {split: _write(folder / f"code-{split}.conll", _conll(found)) for split, found in code.items()},
         {
             "characters": sum(len(p.text) for p in public),
-            "documents": len({p.unit for p in public}),
+            "documents": len({_document(p) for p in public}),
             "passages kept out of the corpus": len(passages) - len(public),
             **{f"module, {split}": len(found) for split, found in module.items()},
             **{f"code, {split}": len(found) for split, found in code.items()},
@@ -106,7 +106,7 @@ def topics() -> list[Passage]:
 
 
 def docstrings(stdlib: Path) -> list[Passage]:
-    """Every docstring in the folder of the standard library, by module and outermost class or function."""
+    """Every docstring in the folder of the standard library, by module and class or function."""
     found = []
     for path in sorted(stdlib.rglob("*.py")):
         parts = path.relative_to(stdlib).with_suffix("").parts
@@ -118,27 +118,27 @@ def docstrings(stdlib: Path) -> list[Passage]:
 
 
 def _documented(path: Path) -> Iterator[tuple[str, str]]:
-    """The paragraphs of a module's docstrings, each with the top-level name it stands under."""
+    """The paragraphs of a module's docstrings, each with the name it stands under."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of invalid escapes in what is only read
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # templates and files kept to test parsers
         return
-    for line in _paragraphs(ast.get_docstring(tree) or ""):
-        yield "", line
-    for top in tree.body:
-        for docstring in _docstrings(top):
-            for line in _paragraphs(docstring):
-                yield getattr(top, "name", ""), line
+    for name, docstring in _docstrings(tree, ""):
+        for line in _paragraphs(docstring):
+            yield name, line
 
 
-def _docstrings(statement: ast.stmt) -> Iterator[str]:
-    """Of a definition and of all that is defined inside it, or inside an ``if`` or ``try``."""
-    if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        yield ast.get_docstring(statement) or ""
-    for below in getattr(statement, "body", []):
-        yield from _docstrings(below)
+def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
+    """Those of a module or definition and of all that is defined inside it, or inside an ``if`` or ``try``."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        name = f"{name}.{node.name}" if name else node.name
+        yield name, ast.get_docstring(node) or ""
+    elif isinstance(node, ast.Module):
+        yield name, ast.get_docstring(node) or ""
+    for below in getattr(node, "body", []):
+        yield from _docstrings(below, name)
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -148,7 +148,7 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def module_passages(passages: list[Passage]) -> Splits:
-    """Passages of the packages in three splits; a class or function lies in one of them."""
+    """Passages of the packages in three splits; a docstring lies in one of them."""
     by_package = defaultdict(list)
     for passage in passages:
         names_it = re.search(passage.package, passage.text, re.IGNORECASE)
@@ -237,10 +237,15 @@ def _refuse_too_little(passages: list[Passage], stdlib: Path) -> None:
         )
 
 
+def _document(passage: Passage) -> str:
+    """A topic, a module's own docstring, or all that is said of a class or function at its top."""
+    return passage.unit.partition(".")[0]
+
+
 def _documents(passages: list[Passage]) -> str:
     units: dict[str, list[str]] = defaultdict(list)
     for passage in passages:
-        units[passage.unit].append(passage.text)
+        units[_document(passage)].append(passage.text)
     return "\n\n".join("\n".join(lines) for lines in units.values())
 
 
