@@ -222,7 +222,11 @@ class Classify(Task):
         if labelled:
             at = table.column(self._settled.label, "--task.label")
             labels = [self._labels(table, n, row[at]) for n, row in enumerate(table.rows)]
-        facts = {"columns": ", ".join(wanted), "header": table.names is not None, "blank_lines": table.blank}
+        facts = {
+            "columns": f"{' and '.join(wanted)} -> {self.label}",
+            "header": table.names is not None,
+            "blank_lines": table.blank,
+        }
         return Rows(str(table.path), texts, labels, table.places, facts)
 
     def _labels(self, table: Table, n: int, cell: Any) -> tuple[str, ...]:
