@@ -102,9 +102,7 @@ def programs(model: str) -> list[Program]:
     ]
     rounded = {**settings, "precision": "bfloat16"}
     if multiplies_bfloat16():
-        first.append(
-            Program("Hugging Face bfloat16, sorted", {"kind": "Hugging Face", **rounded, "in_order": True})
-        )
+        first.append(Program("Hugging Face bfloat16, sorted", {"kind": "Hugging Face", **rounded, "in_order": True}))
         first.append(Program("unmask bfloat16", {"kind": "unmask", **rounded}))
     return first
 
@@ -114,23 +112,17 @@ def table(model: str, measured: dict[str, Measured]) -> str:
     lines = [f"\n**{model}**\n", "| program | sentences/s | GB | against the first |", "|---|---|---|---|"]
     peer = next(iter(measured.values()))
     for name, figures in measured.items():
-        lines.append(
-            f"| {name} | {figures.speed:,.1f} | {figures.gigabytes:.2f} | {figures.over(peer):.2f}× |"
-        )
+        lines.append(f"| {name} | {figures.speed:,.1f} | {figures.gigabytes:.2f} | {figures.over(peer):.2f}× |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="mini,base", help="mini, base or both")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of turns")
     options = parser.parse_args()
     if not multiplies_bfloat16():
-        print(
-            "This processor does not multiply bfloat16: only float32 is measured, and no goal of ours in bfloat16."
-        )
+        print("This processor does not multiply bfloat16: only float32 is measured, and no goal of ours in bfloat16.")
     for model in options.models.split(","):
         if model not in SIZES:
             sys.exit(f"--models {model}: no such model; choose of {', '.join(SIZES)}")

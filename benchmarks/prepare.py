@@ -117,20 +117,14 @@ def table(text: Path, language: str, rounds: int, peer: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         part, vocabulary = Path(folder) / "text.txt", Path(folder) / "vocabulary"
         _excerpt(text, part, MEGABYTES)
-        Tokenizer.train(part.open(encoding="utf-8"), vocab_size=30_522 if language == "en" else 21_128).save(
-            vocabulary
-        )
+        Tokenizer.train(part.open(encoding="utf-8"), vocab_size=30_522 if language == "en" else 21_128).save(vocabulary)
         settings = {"text": str(part), "vocabulary": str(vocabulary), "language": language}
         names = ["ours", "bare", *(["mapped"] if peer else [])]
         measured = compare(__file__, [Program(n, {**settings, "program": n}) for n in names], rounds)
-        corpus = prepare(
-            Sources([str(part)]), Path(folder) / "c", Tokenizer.load(vocabulary), language=language
-        ).corpus
+        corpus = prepare(Sources([str(part)]), Path(folder) / "c", Tokenizer.load(vocabulary), language=language).corpus
         stored = sum(file.stat().st_size for file in (Path(folder) / "c").rglob("*.safetensors"))
         size = part.stat().st_size
-        print(
-            f"\n{text.name}: {size / 1e6:.1f} MB, {corpus.tokens / 1e6:.2f} M tokens, language {language}\n"
-        )
+        print(f"\n{text.name}: {size / 1e6:.1f} MB, {corpus.tokens / 1e6:.2f} M tokens, language {language}\n")
         print("| program | tokens/s | ours over it |\n|---|---|---|")
         titles = {
             "ours": "unmask prepare",
@@ -138,9 +132,7 @@ def table(text: Path, language: str, rounds: int, peer: bool) -> None:
             "mapped": "datasets.map and grouping",
         }
         for name in names:
-            print(
-                f"| {titles[name]} | {measured[name].speed:,.0f} | {measured['ours'].over(measured[name]):.2f} |"
-            )
+            print(f"| {titles[name]} | {measured[name].speed:,.0f} | {measured['ours'].over(measured[name]):.2f} |")
         print(f"\non disk: {stored / size:.0%} of the text")
 
 
@@ -192,9 +184,7 @@ def _peak(command: list[str]) -> tuple[int, int]:
         try:
             mine = parent.memory_info().rss
             own = max(own, mine)
-            whole = max(
-                whole, mine + sum(child.memory_info().rss for child in parent.children(recursive=True))
-            )
+            whole = max(whole, mine + sum(child.memory_info().rss for child in parent.children(recursive=True)))
         except psutil.NoSuchProcess:
             pass
         time.sleep(0.1)
@@ -214,9 +204,7 @@ def _excerpt(text: Path, to: Path, megabytes: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
     parser.add_argument("--chinese", type=Path)
     parser.add_argument("--rounds", type=int, default=5)

@@ -226,16 +226,12 @@ def table(case: Case, measured: dict[str, Measured]) -> str:
             for n, ours in measured.items()
             if n.startswith("unmask") and kind != "unmask"
         ]
-        lines.append(
-            f"| {name} | {figures.speed:,.0f} | {figures.gigabytes:.2f} | {share} | {', '.join(ratios)} |"
-        )
+        lines.append(f"| {name} | {figures.speed:,.0f} | {figures.gigabytes:.2f} | {share} | {', '.join(ratios)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help=f"some of {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of turns")
     options = parser.parse_args()
@@ -243,9 +239,7 @@ def main() -> None:
     if multiplies_bfloat16():
         precisions.append("bfloat16")
     else:
-        print(
-            "This processor does not multiply bfloat16: only float32 is measured, and no goal of ours in bfloat16."
-        )
+        print("This processor does not multiply bfloat16: only float32 is measured, and no goal of ours in bfloat16.")
     for name in options.cases.split(","):
         if name not in CASES:
             sys.exit(f"--cases {name}: no such case; choose of {', '.join(CASES)}")

@@ -81,9 +81,7 @@ def serve(build: Callable[..., Run]) -> bool:
         begin = time.perf_counter()
         work = run()
         seconds = time.perf_counter() - begin
-        gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            1e6 if sys.platform != "darwin" else 1e9
-        )
+        gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform != "darwin" else 1e9)
         print(json.dumps({"work": work, "seconds": seconds, "gigabytes": gigabytes}), flush=True)
     return True
 

@@ -72,9 +72,7 @@ def pretrain(folder: Path, steps=2000, lines=200, title="masked_lm on wiki", **e
         },
     )
     (folder / "samples.json").write_text(json.dumps({"fill": FILL}), encoding="utf-8")
-    (folder / "config.yaml").write_text(
-        "corpus: corpora/wiki\nobjective:\n  masked_lm:\n    rate: 0.3\nsteps: 2000\n"
-    )
+    (folder / "config.yaml").write_text("corpus: corpora/wiki\nobjective:\n  masked_lm:\n    rate: 0.3\nsteps: 2000\n")
     return folder
 
 
@@ -116,9 +114,7 @@ def classify(folder: Path, init="pretrained", base=0.87, dataset="sst-2", **extr
                 )
                 if step % 100 == 0:
                     now = 0.5 + (score - 0.5) * (1 - math.exp(-step / 120))
-                    record.log(
-                        {"step": step, "split": "valid", "loss": loss + 0.1, "accuracy": now, "score": now}
-                    )
+                    record.log({"step": step, "split": "valid", "loss": loss + 0.1, "accuracy": now, "score": now})
     write_result(
         folder,
         {

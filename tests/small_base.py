@@ -62,9 +62,7 @@ def base(folder: Path, seed: int = 0, **shape: object) -> Path:
     tokens = tokenizer()
     sizes = Shape(**{**SHAPE, "vocab_size": tokens.size, **shape})
     torch.manual_seed(seed)
-    network = Network(
-        Encoder(sizes), {"masked_lm": MaskedLMHead(sizes), "next_sentence": SequenceRelationHead(sizes)}
-    )
+    network = Network(Encoder(sizes), {"masked_lm": MaskedLMHead(sizes), "next_sentence": SequenceRelationHead(sizes)})
     Checkpoints(folder).save(State(step=0, steps=0), dict(network.named_parameters()), {})
     tokens.save(folder)
     config = {"model": sizes.model_dump(), "objective": {"masked_lm": {}, "next_sentence": {}}, "length": 32}

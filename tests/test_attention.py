@@ -56,9 +56,7 @@ def masked_definition(q, k, v, layout, mask):
     scores = torch.einsum("qhw,khw->hqk", q, k) * q.shape[-1] ** -0.5
     probabilities = scores.masked_fill(owner[:, None] != owner, -torch.inf).softmax(-1)
     row, place = layout.places // layout.row_length, layout.places % layout.row_length
-    kept = mask[row[:, None], :, place[:, None], place[None, :]].permute(
-        2, 0, 1
-    )  # queries' rows are keys' rows
+    kept = mask[row[:, None], :, place[:, None], place[None, :]].permute(2, 0, 1)  # queries' rows are keys' rows
     return torch.einsum("hqk,khw->qhw", probabilities * kept, v)
 
 

@@ -81,9 +81,7 @@ def test_dashes_underscores_flags_and_none() -> None:
 
 def test_objectives_combine() -> None:
     both = typed(*CORPUS, "--objective", "masked_lm,next_sentence", "--objective.next_sentence.weight", "2")
-    again = typed(
-        *CORPUS, "--objective=masked_lm", "--objective=next_sentence", "--objective.next_sentence.weight=2"
-    )
+    again = typed(*CORPUS, "--objective=masked_lm", "--objective=next_sentence", "--objective.next_sentence.weight=2")
     assert both == again
     assert both.objective.chosen["next_sentence"].weight == 2
 
@@ -95,16 +93,12 @@ def test_words_after_two_dashes_and_negative_numbers_are_values() -> None:
 
 def test_a_recipe_gives_options_and_the_command_line_wins(tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(
-        "command: train\nout: runs/r\nobjective: {masked_lm: {rate: 0.3}}\nsteps: 7\nmodel: large\n"
-    )
+    recipe.write_text("command: train\nout: runs/r\nobjective: {masked_lm: {rate: 0.3}}\nsteps: 7\nmodel: large\n")
     run = typed("a", "--recipe", str(recipe), "--steps", "9", "--model.layers", "3")
     assert (run.steps, run.out, run.model.width, run.model.layers) == (9, Path("runs/r"), 1024, 3)
     assert run.objective.chosen["masked_lm"].rate == 0.3
     run = typed("a", "--recipe", str(recipe), "--objective", "masked_lm,next_sentence")
-    assert [m.weight for m in run.objective.chosen.values()] == [1, 1] and run.objective.chosen[
-        "masked_lm"
-    ].rate == 0.3
+    assert [m.weight for m in run.objective.chosen.values()] == [1, 1] and run.objective.chosen["masked_lm"].rate == 0.3
 
 
 @pytest.mark.parametrize(
@@ -165,9 +159,7 @@ def test_bad_input_is_one_line_that_names_the_option(
     assert refused(capsys, *argv.split()).startswith(message)
 
 
-def test_a_mistake_in_a_recipe_is_shown_in_the_recipe(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_in_a_recipe_is_shown_in_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("steps: 3\nobjective:\n  masked_lm:\n    rate: 3\n")
     told = refused(capsys, "train", *CORPUS, "--recipe", str(recipe))
@@ -201,9 +193,7 @@ def test_failures_are_one_line(
     assert all("Traceback" in text for text in written)
 
 
-def test_the_traceback_can_be_shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_traceback_can_be_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNMASK_TRACEBACK", "1")
     assert main(["train", *CORPUS, "--raises", "bug"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err

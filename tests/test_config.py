@@ -201,6 +201,4 @@ def test_a_recipe_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 def test_every_option_is_found_by_path_and_in_short() -> None:
     shorts = {option.path: option.short for option in options(Run)}
     assert shorts["objective.masked_lm.rate"] == "objective.rate"
-    assert {"out", "model", "model.layers", "objective", "objective.replaced_token.generator_size"} <= set(
-        shorts
-    )
+    assert {"out", "model", "model.layers", "objective", "objective.replaced_token.generator_size"} <= set(shorts)

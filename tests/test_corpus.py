@@ -45,9 +45,7 @@ def text_of(documents, seed=0, sentences_each=6):
     """Documents of a few sentences with some empty lines between them."""
     rng = random.Random(seed)
     sentence = lambda: " ".join(rng.choices(WORDS, k=rng.randint(3, 9))).capitalize() + "."  # noqa: E731
-    return "\n\n".join(
-        " ".join(sentence() for _ in range(rng.randint(1, sentences_each))) for _ in range(documents)
-    )
+    return "\n\n".join(" ".join(sentence() for _ in range(rng.randint(1, sentences_each))) for _ in range(documents))
 
 
 @pytest.fixture
@@ -136,11 +134,7 @@ def test_a_document_longer_than_a_shard_is_split_and_counted(tmp_path, monkeypat
     monkeypatch.setattr(sources, "LONGEST", 2000)
     path = tmp_path / "long.txt"
     path.write_text(
-        text_of(1, sentences_each=1)
-        + "\n\n"
-        + text_of(500, 1).replace("\n\n", "\n")
-        + "\n\n"
-        + text_of(20, 2)
+        text_of(1, sentences_each=1) + "\n\n" + text_of(500, 1).replace("\n\n", "\n") + "\n\n" + text_of(20, 2)
     )
     corpus = made(path, tmp_path / "c", valid=0)
     assert corpus.index["split_documents"] > 0
@@ -148,17 +142,13 @@ def test_a_document_longer_than_a_shard_is_split_and_counted(tmp_path, monkeypat
     again = "".join(corpus.tokenizer.decode(corpus.shard(i).tokens) + " " for i in range(corpus.shards))
     assert (
         again.split()
-        == corpus.tokenizer.decode(
-            np.concatenate([p.ids for p in corpus.tokenizer.encode([path.read_text()])])
-        ).split()
+        == corpus.tokenizer.decode(np.concatenate([p.ids for p in corpus.tokenizer.encode([path.read_text()])])).split()
     )
 
 
 def test_empty_documents_are_counted(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text(
-        "\n".join(json.dumps({"text": t}) for t in ["A text.", "", " ", None, "\u200b\u200e", "Another."])
-    )
+    path.write_text("\n".join(json.dumps({"text": t}) for t in ["A text.", "", " ", None, "\u200b\u200e", "Another."]))
     corpus = made(path, tmp_path / "c", valid=0)
     assert corpus.documents == 2
     assert corpus.index["empty_documents"] == 4

@@ -115,9 +115,7 @@ def test_chinese_words_of_several_characters_are_never_split(unit):
 
 
 def test_pieces_of_a_word_each_have_their_own_fate(stream):
-    masked, targets = corruption.mask_tokens(
-        stream, TOKENIZER, chance_of(stream), 0.5, 0.5, 0.0, unit="whole_word"
-    )
+    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.5, 0.5, 0.0, unit="whole_word")
     is_mask = masked.tokens[targets.index] == TOKENIZER.mask
     words = stream.units[targets.index]
     share = np.bincount(words, is_mask) / np.maximum(1, np.bincount(words))
@@ -172,9 +170,7 @@ def test_spans_lie_anywhere():
 
 
 def test_a_span_has_one_fate(stream):
-    masked, targets = corruption.mask_tokens(
-        stream, TOKENIZER, chance_of(stream), 0.15, 0.5, 0.0, unit="span"
-    )
+    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.15, 0.5, 0.0, unit="span")
     is_mask = masked.tokens[targets.index] == TOKENIZER.mask
     neighbours = np.diff(targets.index) == 1
     assert (np.diff(is_mask.astype(int))[neighbours] == 0).all()
@@ -200,9 +196,7 @@ def test_a_sequence_is_masked_alike_alone_and_in_company(unit):
 @each_unit
 def test_epochs_and_seeds_mask_differently(stream, unit):
     def places(epoch, seed):
-        return corruption.mask_tokens(stream, TOKENIZER, chance_of(stream, epoch, seed), unit=unit)[
-            1
-        ].index.tolist()
+        return corruption.mask_tokens(stream, TOKENIZER, chance_of(stream, epoch, seed), unit=unit)[1].index.tolist()
 
     assert places(0, 0) == places(0, 0)
     assert len({tuple(places(e, s)) for e in range(3) for s in range(3)}) == 9
@@ -230,6 +224,4 @@ def test_any_shape_of_batch_can_be_masked(sequences, unit, rate, seed):
     if unit != "token":
         kept = np.setdiff1d(batch.units, [-1])
         hidden = set(batch.units[targets.index].tolist())
-        assert all(
-            np.isin(np.flatnonzero(batch.units == w), targets.index).all() == (w in hidden) for w in kept
-        )
+        assert all(np.isin(np.flatnonzero(batch.units == w), targets.index).all() == (w in hidden) for w in kept)

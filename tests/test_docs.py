@@ -66,9 +66,7 @@ def mine(tmp_path_factory):
     """A working directory with corpora/mine."""
     folder = tmp_path_factory.mktemp("mine")
     own_text(folder)
-    unmask.prepare(
-        [str(folder / "texts")], out=folder / "corpora" / "mine", vocab_size=300, valid=0.05, processes=1
-    )
+    unmask.prepare([str(folder / "texts")], out=folder / "corpora" / "mine", vocab_size=300, valid=0.05, processes=1)
     return folder
 
 
@@ -133,9 +131,7 @@ def test_the_page_of_methods_is_up_to_date():
         [sys.executable, "-c", "import make_methods; print(make_methods.page(), end='')"],
         cwd=ROOT / "docs", capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
-    assert made.stdout == (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), (
-        "run python docs/make_methods.py"
-    )
+    assert made.stdout == (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), "run python docs/make_methods.py"
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -198,9 +194,7 @@ def test_the_objective_of_contributing_does_what_it_promises():
     chance = Chance.of(1, 0, np.arange(3))
     made = names["ShuffledTokens"](rate=0.4).corrupt(stream, tokenizer, chance)
     after, targets = made.streams["encoder"].tokens, made.targets["shuffled_tokens"]
-    for a, b in zip(
-        np.split(tokens, np.cumsum(lengths)[:-1]), np.split(after, np.cumsum(lengths)[:-1]), strict=True
-    ):
+    for a, b in zip(np.split(tokens, np.cumsum(lengths)[:-1]), np.split(after, np.cumsum(lengths)[:-1]), strict=True):
         assert sorted(a) == sorted(b)
     assert np.array_equal(targets.labels == 1, (after != tokens)[targets.index])
     assert np.array_equal(targets.index, np.flatnonzero(tokens >= 5))

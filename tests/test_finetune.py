@@ -74,9 +74,7 @@ def test_a_classifier_learns_predicts_and_tells(home, classifier):
     assert len(result["by_seed"]["accuracy"]) == 2 and result["figures"]["accuracy"] > 0.9
     assert result["dataset"] == home.name and result["data"]["train"]["rows"] == 160
     lines = [json.loads(line) for line in (home / "classifier" / "metrics.jsonl").read_text().splitlines()]
-    assert {(line["seed"], line["split"]) for line in lines} == {
-        (s, p) for s in (1, 2) for p in ("train", "valid")
-    }
+    assert {(line["seed"], line["split"]) for line in lines} == {(s, p) for s in (1, 2) for p in ("train", "valid")}
     samples = json.loads((home / "classifier" / "samples.json").read_text())
     assert len(samples["predictions"]) == 60 and sum(map(sum, samples["confusion"]["counts"])) == 60
     for name in ("report.html", "README.md", "config.yaml", "tokenizer.json"):
@@ -93,9 +91,7 @@ def test_a_tagger_learns_and_tells(home, tagger):
 
 def test_evaluation_repeats_the_figures_and_agrees_with_seqeval(home, classifier, tagger, capsys, tmp_path):
     run = home / "classifier"
-    scores = calls.call(
-        Evaluate, run, home / "test.tsv", device="cpu", precision="float32", out=tmp_path / "s.json"
-    )
+    scores = calls.call(Evaluate, run, home / "test.tsv", device="cpu", precision="float32", out=tmp_path / "s.json")
     place = classifier.result["seeds"].index(classifier.result["best_seed"])
     assert scores["accuracy"] == classifier.result["by_seed"]["accuracy"][place]
     assert "accuracy" in capsys.readouterr().out
@@ -121,14 +117,9 @@ def test_predictions_are_written_beside_the_texts_as_given(home, classifier, cap
     assert [line["text"] for line in lines] == ['  A "fine"  film', "so DULL"]
     assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in lines)
     calls.call(Predict, home / "classifier", texts, out=tmp_path / "a.csv", device="cpu")
-    assert (
-        calls.call(Predict, home / "classifier", tmp_path / "a.csv", device="cpu")[0].labels
-        == found[0].labels
-    )
+    assert calls.call(Predict, home / "classifier", tmp_path / "a.csv", device="cpu")[0].labels == found[0].labels
     (tmp_path / "b.jsonl").write_text('{"text": "a\\tfine film"}\n')
-    with pytest.raises(
-        UserError, match=r"b\.jsonl:1: holds a tab or a line break; --out to a \.jsonl or \.csv"
-    ):
+    with pytest.raises(UserError, match=r"b\.jsonl:1: holds a tab or a line break; --out to a \.jsonl or \.csv"):
         calls.call(Predict, home / "classifier", tmp_path / "b.jsonl", out=tmp_path / "b.tsv", device="cpu")
     assert not (tmp_path / "b.tsv").exists()
     with pytest.raises(UserError, match=r"--out: \*\.conll does not fit; \.tsv, \.csv, \.jsonl would"):
@@ -204,9 +195,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_bits(home, monkeypatch, tu
     assert stopped.result["by_seed"] == whole.result["by_seed"]
     ours, theirs = (load_file(model.source) for model in (stopped, whole))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    lines = [
-        json.loads(line) for line in (home / f"stopped-{tuning}" / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = [json.loads(line) for line in (home / f"stopped-{tuning}" / "metrics.jsonl").read_text().splitlines()]
     valid = [(line["seed"], line["step"]) for line in lines if line["split"] == "valid"]
     assert len(valid) == len(set(valid))
 
@@ -269,9 +258,7 @@ def test_a_pooler_that_was_learned_is_taken_over(home, tmp_path):
     }
     poolers = {}
     for init, pool in (("pretrained", "cls"), ("random", "cls"), ("pretrained", "mean")):
-        job = Job.of(
-            build(Finetune, {**given, **EXACT, "task": {"name": "classify", "pool": pool}, "init": init})
-        )
+        job = Job.of(build(Finetune, {**given, **EXACT, "task": {"name": "classify", "pool": pool}, "init": init}))
         poolers[init, pool] = job.trainer(1).work.network.heads["task"].pooler.weight
     learned = load(home / "base").network.heads["next_sentence"].pooler.weight
     assert torch.equal(poolers["pretrained", "cls"], learned)
@@ -301,8 +288,6 @@ def test_transformers_predicts_the_same(home, tmp_path, name, classifier, tagger
 
 
 def test_commands_are_functions(home, classifier):
-    assert (
-        unmask.load(home / "classifier").predict([BAD[0]])[0].labels == classifier.predict([BAD[0]])[0].labels
-    )
+    assert unmask.load(home / "classifier").predict([BAD[0]])[0].labels == classifier.predict([BAD[0]])[0].labels
     with pytest.raises(UserError, match="does no task; the run of a fine-tuning would fit"):
         unmask.predict(home / "base", home / "dev.tsv")

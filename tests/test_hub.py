@@ -172,9 +172,7 @@ def test_settings_of_older_versions_are_understood():
 def test_what_has_no_place_here_is_refused_by_name(tmp_path, tokenizer, family, settings, word):
     hub.write(tmp_path / "model", SHAPES[family], tensors_of(SHAPES[family]), tokenizer)
     change_config(tmp_path / "model", **settings)
-    refused(tmp_path / "model", "config.json", word) if word != "too few tensors" else refused(
-        tmp_path / "model", word
-    )
+    refused(tmp_path / "model", "config.json", word) if word != "too few tensors" else refused(tmp_path / "model", word)
 
 
 @pytest.mark.parametrize("part", [{"norm": "before"}, {"segments": 0}, {"window": 8}, {"gated": True}])
@@ -235,9 +233,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         assert all(torch.equal(found.tensors[n], shards.tensors[n]) for n in shards.tensors)
         embeddings = model.get_input_embeddings().weight
         assert torch.equal(found.tensors["backbone.embeddings.tokens.weight"], embeddings)
-        absent = {head for heads in heads.values() for head in heads if head in RULES_HEADS[family]} - set(
-            found.heads
-        )
+        absent = {head for heads in heads.values() for head in heads if head in RULES_HEADS[family]} - set(found.heads)
         assert {note.split()[1] for note in found.notes if note.startswith("no ")} == absent
         assert any("classifier.weight" in note for note in found.notes) == name.endswith("Classification")
 
@@ -299,9 +295,7 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, kind):
     "family, layers", [("modernbert", ["pooler", "classifier"]), ("bert", ["pooling", "classifier"])]
 )
 def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, layers):
-    tensors = tensors_of(SHAPES[family], []) | {
-        f"heads.task.{layer}.weight": torch.zeros(24, 24) for layer in layers
-    }
+    tensors = tensors_of(SHAPES[family], []) | {f"heads.task.{layer}.weight": torch.zeros(24, 24) for layer in layers}
     with pytest.raises(UserError, match=f"Hugging Face's {family} has no head of classifier, pool"):
         hub.write(tmp_path / "out", SHAPES[family], tensors, tokenizer)
     assert list(tmp_path.iterdir()) == []
@@ -460,9 +454,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_no_half_folder(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(UserError, match="No space left"):
         hub.write(tmp_path / "out", BERT, tensors_of(BERT), tokenizer)
     assert list(tmp_path.iterdir()) == []

@@ -126,9 +126,7 @@ def test_linear_layers_see_tokens_and_nothing_else(shape):
     rows = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.LayerNorm):
-            module.register_forward_hook(
-                lambda m, inputs, out, name=name: rows.__setitem__(name, inputs[0].shape[:-1])
-            )
+            module.register_forward_hook(lambda m, inputs, out, name=name: rows.__setitem__(name, inputs[0].shape[:-1]))
     assert network.logits(batch, "masked_lm").shape == (3, 90)
     assert len(rows) == sum(isinstance(m, nn.Linear | nn.LayerNorm) for m in network.modules())
     for name, found in rows.items():

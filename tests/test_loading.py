@@ -204,9 +204,7 @@ def test_the_command_shows_and_returns(folder, model, capsys):
     found = Fill(model=str(folder), texts=[text, "[MASK]"], k=2, device="cpu").run()
     assert found == [model.fill(text, 2), model.fill("[MASK]", 2)]
     shown = capsys.readouterr().out
-    assert all(
-        word in shown for word in (text, found[0][0][0][0], found[1][0][1][0], f"{found[0][0][0][1]:.3f}")
-    )
+    assert all(word in shown for word in (text, found[0][0][0][0], found[1][0][1][0], f"{found[0][0][0][1]:.3f}"))
 
 
 # runs

@@ -27,9 +27,7 @@ def plan(corpus):
 def segments_of(example):
     """By sequence: (A, B) as lists of tokens without the special ones."""
     stream = example.streams["encoder"]
-    parts = zip(
-        np.split(stream.tokens, stream.starts[1:]), np.split(stream.segments, stream.starts[1:]), strict=True
-    )
+    parts = zip(np.split(stream.tokens, stream.starts[1:]), np.split(stream.segments, stream.starts[1:]), strict=True)
     return [(t[(s == 0) & (t >= 5)].tolist(), t[(s == 1) & (t >= 5)].tolist()) for t, s in parts]
 
 
@@ -37,9 +35,7 @@ def labels_of(example, name):
     """Answers by number of sequence."""
     targets, stream = example.targets[name], example.streams["encoder"]
     assert np.isin(targets.index, stream.starts).all()
-    return dict(
-        zip(np.searchsorted(stream.starts, targets.index).tolist(), targets.labels.tolist(), strict=True)
-    )
+    return dict(zip(np.searchsorted(stream.starts, targets.index).tolist(), targets.labels.tolist(), strict=True))
 
 
 def holds(whole, part):

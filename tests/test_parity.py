@@ -80,9 +80,7 @@ def reference_of(network, shape):
         model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
     theirs = to_theirs(shape.family, dict(network.named_parameters()))
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "decoder.weight"}
-    missing, unexpected = model.load_state_dict(
-        {n: t.detach().clone() for n, t in theirs.items()}, strict=False
-    )
+    missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     assert set(missing) <= tied and not unexpected
     return model
 
@@ -176,9 +174,7 @@ def test_rotary_angles_and_turns():
     q, positions = torch.randn(9, 2, 12), torch.tensor([0, 1, 2, 50, 100, 511, 512, 4000, 8191])
     inverse = 1 / (10_000 ** (torch.arange(0, 12, 2).float() / 12))
     whole = (positions[:, None].float() * inverse).repeat(1, 2)
-    turned, _ = reference.apply_rotary_pos_emb(
-        q[None], q[None], whole.cos()[None], whole.sin()[None], unsqueeze_dim=2
-    )
+    turned, _ = reference.apply_rotary_pos_emb(q[None], q[None], whole.cos()[None], whole.sin()[None], unsqueeze_dim=2)
     assert torch.equal(rotate(q, *angles(positions, 12, 10_000.0)), turned[0])
 
 

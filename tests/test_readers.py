@@ -121,9 +121,7 @@ def test_columns_are_found_by_name_by_number_and_by_sense(tmp_path):
 def test_a_header_nobody_knows_is_not_taken_for_a_row(tmp_path):
     lines = ["Quality\t#1 String", *(f"{n % 2}\ttext {n}" for n in range(20))]
     path = file(tmp_path, "a.tsv", "\n".join(lines))
-    with pytest.raises(
-        UserError, match=r"a\.tsv:1: the label 'Quality' is found in no other row.*--task\.header"
-    ):
+    with pytest.raises(UserError, match=r"a\.tsv:1: the label 'Quality' is found in no other row.*--task\.header"):
         Classify().fit(path)
     task, rows = Classify(header=True, label="1").fit(path)
     assert (task.text, task.label, len(rows)) == ("#1 String", "Quality", 20)
@@ -132,9 +130,7 @@ def test_a_header_nobody_knows_is_not_taken_for_a_row(tmp_path):
 
 def test_labels_that_training_lacks_are_named_with_file_and_row(tmp_path):
     task, _ = Classify().fit(file(tmp_path, "train.tsv", "text\tlabel\na\tpos\nb\tneg\n"))
-    with pytest.raises(
-        UserError, match=r"dev\.tsv:3: label 'neutral' is not among those of training: neg, pos"
-    ):
+    with pytest.raises(UserError, match=r"dev\.tsv:3: label 'neutral' is not among those of training: neg, pos"):
         task.read(file(tmp_path, "dev.tsv", "text\tlabel\na\tpos\nb\tneutral\n"))
 
 
@@ -150,9 +146,7 @@ def test_any_number_of_labels(tmp_path):
     path = file(tmp_path, "a.tsv", "text\tlabels\none\tx;y\ntwo\t\nthree\ty\n")
     task, rows = Classify(multi_label=";").fit(path)
     assert task.labels == ("x", "y") and rows.labels == [("x", "y"), (), ("y",)]
-    lists = file(
-        tmp_path, "a.jsonl", '{"text": "one", "labels": ["y", "x"]}\n{"text": "two", "labels": []}\n'
-    )
+    lists = file(tmp_path, "a.jsonl", '{"text": "one", "labels": ["y", "x"]}\n{"text": "two", "labels": []}\n')
     assert Classify(multi_label=";").fit(lists)[1].labels == [("y", "x"), ()]
 
 
@@ -202,9 +196,7 @@ def test_bad_columns_are_refused_by_line(tmp_path, text, wanted):
 
 def test_tags_that_training_lacks_are_named_with_their_line(tmp_path):
     task, _ = Tag().fit(file(tmp_path, "train.txt", CONLL))
-    with pytest.raises(
-        UserError, match=r"dev\.txt:4: label 'B-LOC' is not among those of training: O, B-ORG, I-ORG"
-    ):
+    with pytest.raises(UserError, match=r"dev\.txt:4: label 'B-LOC' is not among those of training: O, B-ORG, I-ORG"):
         task.read(file(tmp_path, "dev.txt", "a O\n\nb O\nc B-LOC\n"))
 
 
@@ -229,9 +221,7 @@ def test_schemes_become_one(scheme, tags, iob2):
     assert chunks.to_iob2(tags.split())[0] == iob2.split()
 
 
-@given(
-    st.lists(st.sampled_from(["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in "XY")]), max_size=12)
-)
+@given(st.lists(st.sampled_from(["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in "XY")]), max_size=12))
 def test_stretches_are_those_of_seqeval(tags):
     found, _ = chunks.to_iob2(tags)
     assert get_entities(found) == get_entities(tags)
@@ -248,9 +238,7 @@ def test_real_files_are_read_whole():
     task, rows = Classify().fit(DATA / "sst-2" / "train.tsv.gz")
     assert len(rows) == 60_614 and task.labels == ("0", "1")
     assert len(task.read(DATA / "sst-2" / "test.tsv")) == 872
-    task, rows = Classify(header=True, text="4", text_pair="5", label="1").fit(
-        DATA / "mrpc" / "msr-para-train.tsv"
-    )
+    task, rows = Classify(header=True, text="4", text_pair="5", label="1").fit(DATA / "mrpc" / "msr-para-train.tsv")
     assert len(rows) == 3_576 and len(task.read(DATA / "mrpc" / "msr-para-test.tsv")) == 1_725
     assert len(Classify().fit(DATA / "zh_afqmc" / "train.txt.gz")[1]) == 34_334
     task, rows = Tag().fit(DATA / "conll2000" / "train.txt.gz")

@@ -152,9 +152,7 @@ def test_a_killed_process_leaves_lines_that_can_be_continued(tmp_path):
             record.log({"step": step, "split": "train", "loss": 1.0, "tokens": step, "seconds": float(step)})
             print(step, flush=True)
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE)
     while int(process.stdout.readline()) < 50:
         pass
     os.kill(process.pid, signal.SIGKILL)

@@ -14,9 +14,7 @@ from unmask.report import charts, samples, tables, words, write_card, write_over
 from unmask.report.card import plain
 from unmask.report.run import Scores, read_run
 
-HOSTILE = (
-    "</script><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>\"'`{{7*7}}<!--&amp;"
-)
+HOSTILE = "</script><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>\"'`{{7*7}}<!--&amp;"
 
 
 class Page(HTMLParser):
@@ -46,9 +44,7 @@ class Page(HTMLParser):
         return [tag for tag, _ in self.tags]
 
     def specs(self):
-        (number,) = [
-            i for i, (_, a) in enumerate(t for t in self.tags if t[0] == "script") if a.get("id") == "charts"
-        ]
+        (number,) = [i for i, (_, a) in enumerate(t for t in self.tags if t[0] == "script") if a.get("id") == "charts"]
         return json.loads(self.scripts[number])
 
 
@@ -120,18 +116,14 @@ def test_no_request_leaves_a_page(folders):
         page = Page(path)
         assert not [tag for tag, attrs in page.tags if tag in ("link", "img", "iframe") or "src" in attrs]
         assert not [a["href"] for tag, a in page.tags if tag == "a" and "://" in a["href"]]
-        policy = next(
-            a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
-        )
+        policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
         assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy
         assert re.search(r"script-src 'sha256-[\w+/=]+'$", policy)
         assert path.stat().st_size < 1_500_000
 
 
 def hostile_runs(root):
-    run_folders.pretrain(
-        root / "a", title=HOSTILE, data={HOSTILE: HOSTILE}, chosen={"corpus": HOSTILE}, language="en"
-    )
+    run_folders.pretrain(root / "a", title=HOSTILE, data={HOSTILE: HOSTILE}, chosen={"corpus": HOSTILE}, language="en")
     change(
         root / "a",
         "samples.json",
@@ -144,9 +136,7 @@ def hostile_runs(root):
         change(
             folder,
             "samples.json",
-            predictions=[
-                {"text": [HOSTILE, HOSTILE], "truth": HOSTILE, "predicted": "b", "probability": None}
-            ],
+            predictions=[{"text": [HOSTILE, HOSTILE], "truth": HOSTILE, "predicted": "b", "probability": None}],
             confusion={"labels": [HOSTILE, "b"], "counts": [[0, 1], [0, 0]]},
             labels={HOSTILE: {"f1": 0.0}},
         )
@@ -160,17 +150,13 @@ def hostile_runs(root):
 
 def test_hostile_text_stays_text(tmp_path, folders):
     runs = hostile_runs(tmp_path)
-    pages = [Page(write_report(run)) for run in runs] + [
-        Page(write_overview(runs, tmp_path / "o.html", HOSTILE))
-    ]
+    pages = [Page(write_report(run)) for run in runs] + [Page(write_overview(runs, tmp_path / "o.html", HOSTILE))]
     for page in pages:
         assert "img" not in page.names()
         assert page.names().count("script") in (0, 2)
         assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
         assert HOSTILE in page.text
-    assert any(
-        HOSTILE in json.dumps(spec, ensure_ascii=False).replace('\\"', '"') for spec in pages[-1].specs()
-    )
+    assert any(HOSTILE in json.dumps(spec, ensure_ascii=False).replace('\\"', '"') for spec in pages[-1].specs())
 
 
 def test_a_page_needs_nothing_but_a_result(tmp_path):
@@ -211,9 +197,7 @@ def test_bad_files_are_named(tmp_path, name, content, said):
 
 
 def test_an_overview_sets_pretrained_beside_random(folders):
-    out = write_overview(
-        [folders / name for name in ("a", "c", "random", "t")], folders / "report.html", "All"
-    )
+    out = write_overview([folders / name for name in ("a", "c", "random", "t")], folders / "report.html", "All")
     page = Page(out)
     mine, its = (read_run(folders / name).result.figures["accuracy"] for name in ("c", "random"))
     assert f"{mine - its:+.3f}" in page.text
@@ -323,16 +307,10 @@ def test_a_card_has_hugging_faces_front_matter(folders):
     huggingface_hub = pytest.importorskip("huggingface_hub")
     path = write_card(folders / "c")
     head, body = front(path)
-    assert (
-        head["pipeline_tag"] == "text-classification"
-        and head["license"] == "unknown"
-        and head["language"] == "en"
-    )
+    assert head["pipeline_tag"] == "text-classification" and head["license"] == "unknown" and head["language"] == "en"
     result = read_run(folders / "c").result
     (measured,) = huggingface_hub.ModelCard.load(path).data.eval_results[:1]
-    assert measured.metric_type == "accuracy" and measured.metric_value == pytest.approx(
-        result.figures["accuracy"]
-    )
+    assert measured.metric_type == "accuracy" and measured.metric_value == pytest.approx(result.figures["accuracy"])
     assert measured.dataset_name == "sst-2" and measured.dataset_split == "test"
     assert "## Limits" in body and "not calibrated" in body
     assert front(write_card(folders / "a"))[0]["pipeline_tag"] == "fill-mask"

@@ -181,9 +181,7 @@ def test_a_step_has_its_rows_and_sequences_fit_them(corpus):
     for step in range(5):
         slots, rows, _ = plan.slots(step)
         assert np.array_equal(np.unique(rows), np.arange(16))
-        lengths = (
-            sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"].lengths
-        )
+        lengths = sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"].lengths
         assert np.array_equal(lengths, slots.rooms)
         assert np.bincount(rows, lengths).max() <= 64
 
@@ -234,14 +232,11 @@ def test_ranks_share_a_step_among_them(corpus, input_format, objectives, world):
         example = sampling.batch(plan, objectives, corpus.tokenizer, 0, 5, rank, world)
         stream = example.streams["encoder"]
         answers = {
-            name: dict(zip(t.index.tolist(), t.labels.tolist(), strict=True))
-            for name, t in example.targets.items()
+            name: dict(zip(t.index.tolist(), t.labels.tolist(), strict=True)) for name, t in example.targets.items()
         }
         return [
             (tokens.tolist(), [[a[i] for i in range(s, s + len(tokens)) if i in a] for a in answers.values()])
-            for s, tokens in zip(
-                stream.starts.tolist(), np.split(stream.tokens, stream.starts[1:]), strict=True
-            )
+            for s, tokens in zip(stream.starts.tolist(), np.split(stream.tokens, stream.starts[1:]), strict=True)
         ]
 
     shares = [sequences(rank, world) for rank in range(world)]
@@ -325,9 +320,7 @@ def test_unknown_tokens_are_left_alone(corpus):
 
 def test_a_corpus_too_small_for_a_step_is_refused_with_what_would_fit():
     corpus = FakeCorpus([[[10, 10], [10]]])
-    with pytest.raises(
-        UserError, match=rf"corpora/fake: {corpus.tokens} tokens make 1 rows of 128.*at most 1 row"
-    ):
+    with pytest.raises(UserError, match=rf"corpora/fake: {corpus.tokens} tokens make 1 rows of 128.*at most 1 row"):
         Plan(corpus, "full_sentences", 128, rows_per_step=32)
 
 

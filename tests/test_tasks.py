@@ -61,9 +61,7 @@ def test_a_batch_holds_what_was_picked(lengths, data):
     task, words = Tag(labels=("O", "B-X", "I-X"), length=32), [tuple(["film"] * n) for n in lengths]
     labels = [tuple(data.draw(st.sampled_from(["O", "B-X"])) for _ in row) for row in words]
     encoded = task.encode(rows_of(words, labels), TOKENS)
-    numbers = np.array(data.draw(st.permutations(range(len(lengths)))))[
-        : data.draw(st.integers(1, len(lengths)))
-    ]
+    numbers = np.array(data.draw(st.permutations(range(len(lengths)))))[: data.draw(st.integers(1, len(lengths)))]
     batch = encoded.data.pick(numbers)
     targets, stream = batch.targets[HEAD], batch.streams["encoder"]
     assert stream.lengths.tolist() == [lengths[n] + 2 for n in numbers]
@@ -92,9 +90,7 @@ def test_long_sentences_are_split_between_words_or_cut_and_counted(long):
     answered = list(zip(encoded.rows.tolist(), encoded.words.tolist(), strict=True))
     every = [(row, word) for row, words in enumerate(LONG) for word in range(len(words))]
     # each answered at its own first piece
-    firsts = {
-        (r, w): int(p.ids[p.word_starts][w]) for r, p in enumerate(whole) for w in range(p.word_starts.sum())
-    }
+    firsts = {(r, w): int(p.ids[p.word_starts][w]) for r, p in enumerate(whole) for w in range(p.word_starts.sum())}
     assert [firsts[place] for place in answered] == stream.tokens[index].tolist()
     if long == "split":
         assert answered == every and encoded.facts["split_rows"] == 1 and not encoded.facts["cut_tokens"]
@@ -121,9 +117,7 @@ def test_words_that_were_cut_off_are_predicted_outside_and_count():
 
 
 def test_a_word_longer_than_a_sequence_loses_its_end_and_a_word_of_nothing_is_unknown():
-    encoded = Tag(labels=("O", "B-X", "I-X"), length=8).encode(
-        rows_of([("filmbook" * 8, "\u200b", "a")]), TOKENS
-    )
+    encoded = Tag(labels=("O", "B-X", "I-X"), length=8).encode(rows_of([("filmbook" * 8, "\u200b", "a")]), TOKENS)
     assert encoded.words.tolist() == [0, 1, 2] and encoded.facts["cut_tokens"] > 0
     index = encoded.data.example.targets[HEAD].index
     assert encoded.data.stream.tokens[index[1]] == TOKENS.unk
@@ -150,9 +144,7 @@ def test_any_number_of_labels_may_hold():
     rows = rows_of([("t",)] * 3, [("x", "z"), (), ("y",)])
     encoded = task.encode(rows, TOKENS)
     assert encoded.data.example.targets[HEAD].labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-    predictions = task.predictions(
-        np.array([[3, -3, 3], [-3, -3, -3], [3, 3, -3]], np.float32), encoded, rows
-    )
+    predictions = task.predictions(np.array([[3, -3, 3], [-3, -3, -3], [3, 3, -3]], np.float32), encoded, rows)
     assert [said.labels for said in predictions] == [("x", "z"), (), ("x", "y")]
     scores = task.scores(predictions, rows)
     assert task.main_score == "f1" and scores["accuracy"] == pytest.approx(2 / 3)
@@ -193,13 +185,10 @@ def test_pooling_is_that_of_each_sequence_alone(name):
     alone = []
     for part in states.split(lengths):
         weights = attention.score(part).softmax(0)
-        alone.append(
-            {"mean": part.mean(0), "max": part.max(0).values, "attention": (weights * part).sum(0)}[name]
-        )
+        alone.append({"mean": part.mean(0), "max": part.max(0).values, "attention": (weights * part).sum(0)}[name])
     torch.testing.assert_close(found, torch.stack(alone))
     ours, theirs = (
-        torch.autograd.grad(x.square().sum(), states, retain_graph=True)[0]
-        for x in (found, torch.stack(alone))
+        torch.autograd.grad(x.square().sum(), states, retain_graph=True)[0] for x in (found, torch.stack(alone))
     )
     torch.testing.assert_close(ours, theirs)
 

@@ -131,9 +131,7 @@ def test_words_of_every_kind(trained, kind):
 def test_bytes_of_a_character_are_never_apart():
     bpe = Tokenizer.train([ENGLISH], "bpe", 262)  # no merges to speak of: three tokens to a character
     (pieces,) = bpe.encode(["北京大学 и 🙂"])
-    text = [
-        (bpe.tokens([i])[0], bool(start)) for i, start in zip(pieces.ids, pieces.word_starts, strict=True)
-    ]
+    text = [(bpe.tokens([i])[0], bool(start)) for i, start in zip(pieces.ids, pieces.word_starts, strict=True)]
     assert [start for _, start in text[:12]] == [True] + [False] * 11  # 北京大学
     assert sum(start for _, start in text) == 3
 
@@ -204,10 +202,7 @@ def test_given_words(trained, kind):
     assert all(p.word_starts[0] for p in found if len(p.ids))
     plain = tokenizer.encode(["I love bananas."])[0].ids.tolist()
     assert tokenizer.encode_words([["I", "love", "bananas."]])[0].ids.tolist() == plain
-    assert (
-        tokenizer.encode_words([["我", "喜", "欢"]])[0].ids.tolist()
-        == tokenizer.encode(["我喜欢"])[0].ids.tolist()
-    )
+    assert tokenizer.encode_words([["我", "喜", "欢"]])[0].ids.tolist() == tokenizer.encode(["我喜欢"])[0].ids.tolist()
 
 
 def test_special_tokens_in_a_text(trained):

@@ -54,9 +54,7 @@ def test_exactly_what_should_move_moves(files, tmp_path, tuning, moves):
     trainer.plan()
     for _ in range(3):
         trainer.step()
-    moved = {
-        name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])
-    }
+    moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
     # positions beyond the longest text are only decayed, so that they move too
     assert moved == {name for name in before if moves(name)}
 

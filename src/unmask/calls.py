@@ -86,9 +86,7 @@ def _signature(cls: type[Config]) -> inspect.Signature:
         inspect.Parameter(
             name,
             kinds.get(name, inspect.Parameter.KEYWORD_ONLY),
-            default=inspect.Parameter.empty
-            if field.is_required()
-            else field.get_default(call_default_factory=True),
+            default=inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True),
         )
         for name, field in sorted(cls.model_fields.items(), key=lambda item: item[0] not in kinds)
     ]

@@ -102,7 +102,7 @@ def topics() -> list[Passage]:
             "this Python lacks pydoc_data.topics, which the demo reads; use a full build of Python"
         ) from None
     names = sorted(texts, key=lambda name: (len(texts[name]), name))
-    return [Passage(line, f"topics/{name}") for name in names for line in _paragraphs(texts[name])]
+    return [Passage(line, f"topics/{name}/") for name in names for line in _paragraphs(texts[name])]
 
 
 def docstrings(stdlib: Path) -> list[Passage]:
@@ -176,9 +176,7 @@ def _split(passages: list[Passage]) -> Splits:
         units[passage.unit].append(passage)
     splits: Splits = {"train": [], **{split: [] for split in HELD_OUT}}
     for unit in sorted(units, key=_chance):
-        fits = (
-            s for s, share in HELD_OUT.items() if len(splits[s]) + len(units[unit]) <= share * len(passages)
-        )
+        fits = (s for s, share in HELD_OUT.items() if len(splits[s]) + len(units[unit]) <= share * len(passages))
         splits[next(fits, "train")] += units[unit]
     return {split: sorted(found, key=_order) for split, found in splits.items()}
 
@@ -238,8 +236,8 @@ def _refuse_too_little(passages: list[Passage], stdlib: Path) -> None:
 
 
 def _document(passage: Passage) -> str:
-    """A topic, a module's own docstring, or all that is said of a class or function at its top."""
-    return passage.unit.partition(".")[0]
+    """A topic or a module: texts about one thing, so that objectives on pairs have something to learn."""
+    return passage.unit.rpartition("/")[0]
 
 
 def _documents(passages: list[Passage]) -> str:

@@ -71,18 +71,14 @@ class Finetuned(Model):
 def write(run: Path, base: str, shape: Shape, task: Task) -> None:
     """Write ``base.json`` beside the weights that changed."""
     name = type(task).__module__.rpartition(".")[2]
-    about = Base(
-        address=_address(run, base), files=_hashes(_home(base)), model=shape, task={name: task.model_dump()}
-    )
+    about = Base(address=_address(run, base), files=_hashes(_home(base)), model=shape, task={name: task.model_dump()})
     replace_file(run / BASE, about.model_dump_json(indent=2).encode())
 
 
 def changed(network: Network, tensors: Mapping[str, Tensor], everything: bool) -> dict[str, Tensor]:
     """Of these tensors those that training moved, or all."""
     return {
-        name: tensors[name]
-        for name, parameter in network.named_parameters()
-        if everything or parameter.requires_grad
+        name: tensors[name] for name, parameter in network.named_parameters() if everything or parameter.requires_grad
     }
 
 
@@ -128,14 +124,8 @@ def _open_base(run: Path, about: Base, open_model: Callable[[Path], Model]) -> M
     now = _hashes(home)
     for file, was in about.files.items():
         if now.get(file) != was:
-            what = (
-                "is missing"
-                if not (home / file).exists()
-                else "is not what was fine-tuned (its sha256 differs)"
-            )
-            raise UserError(
-                f"{home / file}: {what}; {run} stands on it: put the old file back, or fine-tune again"
-            )
+            what = "is missing" if not (home / file).exists() else "is not what was fine-tuned (its sha256 differs)"
+            raise UserError(f"{home / file}: {what}; {run} stands on it: put the old file back, or fine-tune again")
     return open_model(home)
 
 

@@ -75,9 +75,7 @@ class Source:
         rows = len(data.stream.tokens if self.task.reads_all else data.example.targets[HEAD].index)
         width = network.heads[HEAD].get_parameter("classifier.weight").shape[1]
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = torch.from_file(str(path), shared=True, size=rows * width, dtype=weight.dtype).view(
-            rows, width
-        )
+        found = torch.from_file(str(path), shared=True, size=rows * width, dtype=weight.dtype).view(rows, width)
         with evaluating(network):
             for group in by_length(data.lengths, TOKENS_AT_ONCE):
                 batch = self.batch(group).to(weight.device)
@@ -125,10 +123,7 @@ class Finetuning:
         """The rows of a step, in as many pieces as are accumulated. An epoch is a permutation of all rows."""
         self._remember("train")
         numbers = self._numbers(step)
-        return [
-            self.train.batch(part)
-            for part in np.array_split(numbers, min(self.settings.accumulate, len(numbers)))
-        ]
+        return [self.train.batch(part) for part in np.array_split(numbers, min(self.settings.accumulate, len(numbers)))]
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Sum and count of the task's loss."""

@@ -81,9 +81,7 @@ class Job:
         base = load(config.model, device="cpu")
         task = task.at_most(_usual_length(config.model, base))
         if task.length is not None and task.length > base.shape.max_length:
-            raise UserError(
-                f"--task.length {task.length}: the model reads up to {base.shape.max_length} tokens"
-            )
+            raise UserError(f"--task.length {task.length}: the model reads up to {base.shape.max_length} tokens")
         config.chosen_tuning.fit(base.shape)
         sources = {split: Source(task.encode(rows, base.tokenizer), task) for split, rows in every.items()}
         return cls(_resolved(config, task, base, sources["train"].encoded), base, task, every, sources)
@@ -138,9 +136,7 @@ class Job:
         assert best is not None  # the last step was saved
         trainer.weights.load(read_tensors(best / WEIGHTS))
         scores = {split: work.score(split) for split in self.config.splits}
-        kept = finetuned.changed(
-            work.network, trainer.weights.masters, everything=self.config.init == "random"
-        )
+        kept = finetuned.changed(work.network, trainer.weights.masters, everything=self.config.init == "random")
         weights.write(folder / WEIGHTS, kept)
         facts = {
             "scores": scores,
@@ -181,8 +177,7 @@ class Job:
         name = next(iter(config.task.chosen))  # type: ignore[attr-defined]
         by_split = {
             split: {
-                score: [done[s]["scores"][split][score] for s in seeds]
-                for score in done[seeds[0]]["scores"][split]
+                score: [done[s]["scores"][split][score] for s in seeds] for score in done[seeds[0]]["scores"][split]
             }
             for split in config.splits
         }

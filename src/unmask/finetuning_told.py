@@ -20,11 +20,7 @@ def samples(model: Finetuned, rows: Rows) -> dict[str, Any]:
     for texts, truth, said in zip(rows.texts, rows.labels or [], predictions, strict=True):
         sample = model.task.sample_of(texts)
         one = "words" not in sample and single and len(said.labels) == 1
-        labels = (
-            {"truth": truth[0], "predicted": said.labels[0]}
-            if one
-            else {"truth": truth, "predicted": said.labels}
-        )
+        labels = {"truth": truth[0], "predicted": said.labels[0]} if one else {"truth": truth, "predicted": said.labels}
         shown.append({**sample, **labels, **({"probability": said.probabilities[0]} if one else {})})
     return {"predictions": shown, **model.task.details(predictions, rows)}
 
@@ -54,8 +50,6 @@ def print_scores(result: dict[str, Any]) -> None:
         cells = []
         for scores in splits.values():
             spread = scores["spread"].get(name)
-            cells.append(
-                f"{scores['figures'][name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
-            )
+            cells.append(f"{scores['figures'][name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""))
         table.add_row(name, *cells)
     Console(highlight=False).print(table)

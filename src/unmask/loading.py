@@ -49,9 +49,7 @@ def load_finetuned(path: str | Path, device: str = "auto", precision: str = "flo
     """Load a model that predicts. Raises `UserError` where there is another one."""
     model = load(path, device, precision)
     if not isinstance(model, Finetuned):
-        raise UserError(
-            f"{path}: does no task; the run of a fine-tuning would fit (unmask finetune {path} --task …)"
-        )
+        raise UserError(f"{path}: does no task; the run of a fine-tuning would fit (unmask finetune {path} --task …)")
     return model
 
 
@@ -63,9 +61,7 @@ def _open(path: Path) -> Model:
     if (path / "config.json").is_file():
         found = hub.read(path)
         with torch.device("meta"):
-            network = Network(
-                Encoder(found.shape), {name: hub.heads_of(found.shape)[name]() for name in found.heads}
-            )
+            network = Network(Encoder(found.shape), {name: hub.heads_of(found.shape)[name]() for name in found.heads})
         return _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
     wanted = "a run's folder (config.yaml), a Hugging Face folder (config.json), or hf:owner/name"
     raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {wanted} would fit")

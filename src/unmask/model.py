@@ -58,9 +58,7 @@ class Model:
                 no such layer.
         """
         if not -self.shape.layers - 1 <= layer <= self.shape.layers:
-            raise UserError(
-                f"layer {layer}: the model has layers 0 (the embeddings) to {self.shape.layers}, or -1"
-            )
+            raise UserError(f"layer {layer}: the model has layers 0 (the embeddings) to {self.shape.layers}, or -1")
         sequences = self._sequences(texts)
         found: list[Array] = [np.empty(0)] * len(sequences)
         for group in by_length([len(ids) for ids in sequences], TOKENS_AT_ONCE):
@@ -79,9 +77,7 @@ class Model:
             UserError: The text has no mask, or the model no masked-LM head.
         """
         if "masked_lm" not in self.network.heads:
-            raise UserError(
-                f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks"
-            )
+            raise UserError(f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks")
         mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
         (ids,) = self._sequences([text])
         places = np.flatnonzero(ids == self.tokenizer.mask)
@@ -103,9 +99,7 @@ class Model:
         if words := {n: text for n, text in enumerate(texts) if isinstance(text, str)}:
             pieces = self.tokenizer.encode(list(words.values()))
             around = self.tokenizer.cls, self.tokenizer.sep
-            encoded = {
-                n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)
-            }
+            encoded = {n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)}
         found = [encoded[n] if n in encoded else np.asarray(text) for n, text in enumerate(texts)]
         for n, ids in enumerate(found):
             self._check(n, ids)
@@ -115,14 +109,10 @@ class Model:
         if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
             raise UserError(f"sequence {n}: must be a text or a list of one or more token ids")
         if len(ids) > self.shape.max_length:
-            raise UserError(
-                f"sequence {n}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}"
-            )
+            raise UserError(f"sequence {n}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}")
         if ids.min() < 0 or ids.max() >= self.shape.vocab_size:
             wrong = ids.min() if ids.min() < 0 else ids.max()
-            raise UserError(
-                f"sequence {n}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}"
-            )
+            raise UserError(f"sequence {n}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}")
 
     def _batch(self, sequences: list[Array]) -> Batch:
         stream = Stream(np.concatenate(sequences), np.array([len(ids) for ids in sequences]))

@@ -77,9 +77,7 @@ def _entry(console: Console, option: Option, name: str | None = None, default: b
         name = f"{name} / --no-{name.removeprefix('--')}"
     meaning = option.field.description or ""
     told = [] if option.is_flag or option.fits == meaning else [option.fits]
-    _print(
-        console, name, "; ".join([*told, _default(option)] if default else told).removesuffix("; "), meaning
-    )
+    _print(console, name, "; ".join([*told, _default(option)] if default else told).removesuffix("; "), meaning)
 
 
 def _print(console: Console, name: str, told: str, meaning: str) -> None:

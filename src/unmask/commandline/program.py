@@ -76,8 +76,6 @@ def _traceback() -> str:
     """Where the traceback of what just happened was written."""
     if os.environ.get("UNMASK_TRACEBACK"):
         return "traceback above"
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="unmask-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", prefix="unmask-", suffix=".txt", delete=False, encoding="utf-8") as file:
         traceback.print_exc(file=file)
     return f"please report it with {file.name}"

@@ -34,9 +34,7 @@ class Convert(Config):
     positional: ClassVar[tuple[str, ...]] = ("src",)
 
     src: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
-    to: Literal["hf", "unmask"] = Field(
-        description="hf: what transformers opens; unmask: a run to continue from"
-    )
+    to: Literal["hf", "unmask"] = Field(description="hf: what transformers opens; unmask: a run to continue from")
     out: Path = Field(description="The folder to make")
 
     def run(self) -> list[str]:
@@ -138,9 +136,9 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
     transformers.logging.set_verbosity_error()  # it reports heads that its class has no use for
     transformers.logging.disable_progress_bar()
     which = "masked_lm" if "masked_lm" in model.heads else "states"
-    opened = (
-        transformers.AutoModelForMaskedLM if which == "masked_lm" else transformers.AutoModel
-    ).from_pretrained(out)
+    opened = (transformers.AutoModelForMaskedLM if which == "masked_lm" else transformers.AutoModel).from_pretrained(
+        out
+    )
     with torch.inference_mode():
         theirs = opened(ids[None])[0][0]
     apart = (theirs - ours[which]).abs().max().item()
@@ -151,7 +149,5 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
         == pieces.ids.tolist()
     )
     if not (apart <= NEAR * ours[which].abs().max().item() and same_tokens):  # a NaN is no agreement
-        raise RuntimeError(
-            f"{out}: transformers reads it otherwise ({which} {apart:.1e} apart); nothing was kept"
-        )
+        raise RuntimeError(f"{out}: transformers reads it otherwise ({which} {apart:.1e} apart); nothing was kept")
     return [f"opened with transformers: its {which} are within {apart:.1e}, its tokens are equal"]

@@ -45,9 +45,7 @@ class Demo(Config):
     positional: ClassVar[tuple[str, ...]] = ()
 
     out: Path = Field(Path("runs/demo"), description="The folder for everything")
-    minutes: float = Field(
-        2.5, gt=0, description="How long to pre-train; all the rest takes about as long again"
-    )
+    minutes: float = Field(2.5, gt=0, description="How long to pre-train; all the rest takes about as long again")
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Seeds of every fine-tuning")
 
     def run(self) -> dict[str, dict[str, Any]]:

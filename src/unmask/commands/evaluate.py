@@ -22,9 +22,7 @@ class Evaluate(Config):
     file: Path = Field(description="Labelled rows like those it was trained on")
     out: Path | None = Field(None, description="A .json file for the scores; they are printed too")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Numbers of the model's arithmetic"
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Numbers of the model's arithmetic")
 
     def run(self) -> dict[str, float]:
         """Print and return the scores."""
@@ -51,8 +49,6 @@ def _table(rows: dict[str, dict[str, float]], first: str = "") -> Table:
     for column in (first, *next(iter(rows.values()), {})):
         table.add_column(column, justify="left" if column == first else "right")
     for name, numbers in rows.items():
-        cells = [
-            f"{number:,.0f}" if column == "count" else f"{number:.4f}" for column, number in numbers.items()
-        ]
+        cells = [f"{number:,.0f}" if column == "count" else f"{number:.4f}" for column, number in numbers.items()]
         table.add_row(name, *cells)
     return table

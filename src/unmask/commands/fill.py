@@ -18,9 +18,7 @@ class Fill(Config):
     positional: ClassVar[tuple[str, ...]] = ("model", "texts")
 
     model: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
-    texts: list[str] = Field(
-        min_length=1, description="Texts that hold masks, as the model writes them ([MASK])"
-    )
+    texts: list[str] = Field(min_length=1, description="Texts that hold masks, as the model writes them ([MASK])")
     k: int = Field(5, ge=1, le=1000, description="Tokens shown for each mask")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
 

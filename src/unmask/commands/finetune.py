@@ -33,9 +33,7 @@ class Finetune(Course):
 
     model: str = Field(description="What to start from: a run, a Hugging Face folder, or hf:owner/name")
     task: Tasks = Field(description="What is learned")  # type: ignore[valid-type]
-    train: Path = Field(
-        description="Rows to learn from: .tsv, .csv, .jsonl, .parquet; for tag columns as CoNLL's"
-    )
+    train: Path = Field(description="Rows to learn from: .tsv, .csv, .jsonl, .parquet; for tag columns as CoNLL's")
     valid: Path = Field(description="Rows by which the best state is chosen")
     test: Path | None = Field(None, description="Rows that are scored once at the end")
     out: Path = Field(description="The run's folder")
@@ -56,9 +54,7 @@ class Finetune(Course):
         ge=1,
         description="Rows in a step; by default of about 1,024 tokens, fewer if an epoch has not 50 steps, 16 to 128",
     )
-    eval_every: int | None = Field(
-        None, ge=1, description="Steps between evaluations; by default once an epoch"
-    )
+    eval_every: int | None = Field(None, ge=1, description="Steps between evaluations; by default once an epoch")
     overwrite: bool = Field(False, description="Delete the run that is in the folder and start anew")
     dry_run: bool = Field(False, description="Say what would be done and what it would take, and stop")
 
@@ -66,9 +62,7 @@ class Finetune(Course):
     @classmethod
     def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError(
-                f"{','.join(map(str, seeds))}: one is given twice; the spread is that of different ones"
-            )
+            raise ValueError(f"{','.join(map(str, seeds))}: one is given twice; the spread is that of different ones")
         return seeds
 
     def run(self) -> Finetuned:

@@ -29,9 +29,7 @@ class Predict(Config):
     file: Path = Field(description="Rows like those it was trained on; labels need not be there")
     out: Path | None = Field(None, description=".tsv, .csv, .jsonl or .conll; by default printed")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Numbers of the model's arithmetic"
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Numbers of the model's arithmetic")
 
     def run(self) -> list[Prediction]:
         """Write or print; what was cut is counted on standard error."""
@@ -40,9 +38,7 @@ class Predict(Config):
         from unmask.training.checkpoint import replace_file
 
         model = load_finetuned(self.model, self.device, self.precision)
-        lines_of = form(
-            model.task, self.out.suffix if self.out else ""
-        )  # refused before anything is computed
+        lines_of = form(model.task, self.out.suffix if self.out else "")  # refused before anything is computed
         rows = model.task.read(self.file, labelled=False)
         predictions, encoded = model.predict_rows(rows)
         text = "".join(line + "\n" for line in lines_of(model.task, rows, predictions))

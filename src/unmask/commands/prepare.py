@@ -39,22 +39,12 @@ class Prepare(Config):
     lowercase: bool | None = Field(
         None, description="Forget case and accents; none: yes when training, else as the tokenizer has it"
     )
-    language: str = Field(
-        "en", pattern="^[a-z]{2,3}(-.+)?$", description="Whose rules cut sentences (ISO code)"
-    )
-    text_column: str = Field(
-        "text", min_length=1, description="Where tables have the text; a number if without header"
-    )
-    documents: Boundary = Field(
-        "auto", description="Where documents begin in plain text; auto: after empty lines"
-    )
+    language: str = Field("en", pattern="^[a-z]{2,3}(-.+)?$", description="Whose rules cut sentences (ISO code)")
+    text_column: str = Field("text", min_length=1, description="Where tables have the text; a number if without header")
+    documents: Boundary = Field("auto", description="Where documents begin in plain text; auto: after empty lines")
     encoding: str = Field("utf-8", description="Encoding of the sources")
-    valid: float = Field(
-        0.005, ge=0, le=0.5, description="Share of documents held out to watch the loss on; 0: none"
-    )
-    processes: int | None = Field(
-        None, ge=1, description="Processes that share the work; none: one for each core"
-    )
+    valid: float = Field(0.005, ge=0, le=0.5, description="Share of documents held out to watch the loss on; 0: none")
+    processes: int | None = Field(None, ge=1, description="Processes that share the work; none: one for each core")
     overwrite: bool = Field(False, description="Delete the corpus in the folder and start anew")
 
     def run(self) -> Prepared:
@@ -98,17 +88,11 @@ def summary(done: Prepared) -> str:
     if facts["split_documents"]:
         lines.append(f"{facts['split_documents']:,} times a document longer than a shard was cut")
     if facts["left_out"]:
-        lines.append(
-            f"{len(facts['left_out']):,} files of other kinds left out, the first {facts['left_out'][0]}"
-        )
+        lines.append(f"{len(facts['left_out']):,} files of other kinds left out, the first {facts['left_out'][0]}")
     if corpus.sentences < 2 * corpus.documents:
-        lines.append(
-            "most documents are one sentence: objectives on pairs need longer ones (see --documents)"
-        )
+        lines.append("most documents are one sentence: objectives on pairs need longer ones (see --documents)")
     if done.new_tokens:
-        lines.append(
-            f"{done.new_tokens:,} tokens in {duration(done.seconds)}, {done.tokens_per_second:,.0f} a second"
-        )
+        lines.append(f"{done.new_tokens:,} tokens in {duration(done.seconds)}, {done.tokens_per_second:,.0f} a second")
     else:
         lines.append("was there already, with these settings; nothing done")
     return "\n".join(lines)

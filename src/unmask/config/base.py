@@ -162,9 +162,7 @@ def folder(package: str) -> dict[str, type[Config]]:
     Every file except ``base`` and those that begin with ``_`` holds one class that bears the file's name in CamelCase.
     """
     home = importlib.import_module(package)
-    names = sorted(
-        m.name for m in pkgutil.iter_modules(home.__path__) if m.name != "base" and m.name[0] != "_"
-    )
+    names = sorted(m.name for m in pkgutil.iter_modules(home.__path__) if m.name != "base" and m.name[0] != "_")
     return {name: config_of(importlib.import_module(f"{package}.{name}")) for name in names}
 
 

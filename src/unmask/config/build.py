@@ -34,9 +34,7 @@ def build(
 
     def where(path: str) -> str:
         names = {path, shorts.get(path, path)}
-        lines = (
-            [line for name in names if (line := file.line(name))] if file and not names & set(given) else []
-        )
+        lines = [line for name in names if (line := file.line(name))] if file and not names & set(given) else []
         return f"{recipe}:{max(lines)}: {path}" if lines else spell(path)
 
     try:

@@ -37,9 +37,7 @@ def _line(cls: type[Config], path: str, field: FieldInfo | None, detail: Any, sp
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "misplaced":
         path = f"{path}.{context['key']}"
-        return f"{spell(path)}: {context['why']}" + _suggestion(
-            cls, path, spell, "no such option" in context["why"]
-        )
+        return f"{spell(path)}: {context['why']}" + _suggestion(cls, path, spell, "no such option" in context["why"])
     if kind == "extra_forbidden":
         path = ".".join(map(str, detail["loc"]))
         return f"{spell(path)}: no such option" + _suggestion(cls, path, spell, True)

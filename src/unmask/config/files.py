@@ -86,9 +86,7 @@ def _lines(path: str | Path, node: Any, prefix: str = "") -> dict[str, int]:
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         if name in found:
-            raise UserError(
-                f"{path}:{key.start_mark.line + 1}: {name} is given twice (first in line {found[name]})"
-            )
+            raise UserError(f"{path}:{key.start_mark.line + 1}: {name} is given twice (first in line {found[name]})")
         found[name] = key.start_mark.line + 1
         if isinstance(value, yaml.MappingNode):
             found |= _lines(path, value, f"{name}.")

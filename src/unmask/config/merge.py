@@ -31,9 +31,7 @@ def plant(cls: Any, flat: Mapping[str, Any]) -> dict[str, Any]:
         field = cls.model_fields.get(head)
         inner = nested(field.annotation) if field else None
         if not rest or not (inner or (field and get_origin(field.annotation) is dict)):
-            tree[path] = (
-                {**named(value), **tree[path]} if inner and isinstance(tree.get(path), dict) else value
-            )
+            tree[path] = {**named(value), **tree[path]} if inner and isinstance(tree.get(path), dict) else value
             continue
         below = {rest: value} if inner is None or hasattr(inner, "spread") else plant(inner, {rest: value})
         tree[head] = overlay(inner, named(tree.get(head, {})), below)

@@ -61,9 +61,7 @@ class Option:
     def is_list(self) -> bool:
         """Whether it takes several values."""
         kind = _plain(self.field.annotation)
-        return (get_origin(kind) or kind) in (list, tuple, set, frozenset) or bool(
-            self.choice and self.choice.several
-        )
+        return (get_origin(kind) or kind) in (list, tuple, set, frozenset) or bool(self.choice and self.choice.several)
 
     @property
     def may_be_none(self) -> bool:

@@ -111,13 +111,9 @@ def write(
     }
     _write_whole(folder, config, found, tokenizer)
     lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
-    notes = [
-        f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost
-    ]
+    notes = [f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost]
     if shape.family == "bert" and "bert.pooler.dense.weight" not in found:
-        notes.append(
-            "no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right"
-        )
+        notes.append("no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right")
     return notes
 
 
@@ -125,18 +121,14 @@ def _architecture(folder: Path, shape: Shape, tensors: Iterable[str]) -> str:
     """Their class that has these heads. A task's head must be one of theirs, for it is what was asked for."""
     parts = {tuple(name.split(".")[1:3]) for name in tensors if name.startswith("heads.")}
     layers = sorted(layer for head, layer in parts if head == "task")
-    heads = [f"task.{layer}" for layer in layers] or [
-        h for h in heads_of(shape) if h in {head for head, _ in parts}
-    ]
+    heads = [f"task.{layer}" for layer in layers] or [h for h in heads_of(shape) if h in {head for head, _ in parts}]
     if (known := ARCHITECTURES[shape.family].get(tuple(heads))) is None:
         fits = "a bert, tagging or classifying from its first token (pool cls), would fit"
         raise UserError(f"{folder}: Hugging Face's {shape.family} has no head of {', '.join(layers)}; {fits}")
     return known
 
 
-def _write_whole(
-    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], tokenizer: Tokenizer
-) -> None:
+def _write_whole(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
     """Everything beside, then one rename."""
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
@@ -149,9 +141,7 @@ def _write_whole(
             folder.rmdir()
         beside.rename(folder)
     except OSError as error:
-        raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror}); name another folder"
-        ) from None
+        raise UserError(f"--out {folder}: cannot be written ({error.strerror}); name another folder") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -172,12 +162,8 @@ def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         return whole, weights.read(weights.inside(folder, whole.name))
     if not index.exists():
         if (old := folder / "pytorch_model.bin").exists():
-            raise UserError(
-                f"{old}: a pickle, which could run code and is never opened; save it as safetensors"
-            )
-        raise UserError(
-            f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit"
-        )
+            raise UserError(f"{old}: a pickle, which could run code and is never opened; save it as safetensors")
+        raise UserError(f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit")
     places = weights.read_json(weights.inside(folder, index.name)).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
         raise UserError(f"{index}: must map tensors to files under weight_map")
@@ -200,9 +186,7 @@ def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has
         copied = tensors.pop(copy)
         kept = tensors.setdefault(original, copied)
         if copied.dtype != kept.dtype or not torch.equal(copied, kept):
-            raise UserError(
-                f"{path}: {copy} differs from {original}; only models that share them can be read"
-            )
+            raise UserError(f"{path}: {copy} differs from {original}; only models that share them can be read")
     if not has_bias and "head.dense.weight" in tensors and "classifier.weight" not in tensors:
         tensors.setdefault(f"{layer}.bias", torch.zeros(shape.vocab_size))
 

@@ -96,11 +96,7 @@ def modern(family: str, names: list[str]) -> dict[str, str]:
     """Today's form of their names by the form found: ``gamma``, ``beta``, and a backbone saved without its prefix."""
     prefix = PREFIX[family]
     alone = not any(name.startswith(prefix) for name in names)
-    starts = {
-        pattern[len(prefix) :].split(".")[0]
-        for pattern in RULES[family].values()
-        if pattern.startswith(prefix)
-    }
+    starts = {pattern[len(prefix) :].split(".")[0] for pattern in RULES[family].values() if pattern.startswith(prefix)}
     found = {}
     for name in names:
         whole = prefix + name if alone and name.split(".")[0] in starts else name

@@ -20,7 +20,5 @@ def fetch(name: str | Path) -> Path:
     wanted = ["*.json", "*.txt", "*.safetensors"]
     try:
         return Path(snapshot_download(str(name).removeprefix(HUB), allow_patterns=wanted))
-    except (
-        Exception
-    ) as error:  # its errors have no common class, and each means that there is nothing to load
+    except Exception as error:  # its errors have no common class, and each means that there is nothing to load
         raise UserError(f"{name}: could not be fetched ({str(error).splitlines()[0]})") from None

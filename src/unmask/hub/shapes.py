@@ -140,9 +140,7 @@ def _write_modernbert(shape: Shape) -> dict[str, Any]:
         **{f"{part}_bias": shape.bias for part in ("norm", "attention", "mlp", "classifier")},
         "decoder_bias": True,
         "layer_types": kinds,
-        "rope_parameters": {
-            kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()
-        },
+        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
         # the same for versions of transformers before 5
         "global_attn_every_n_layers": shape.global_every if shape.window else 1,
         "global_rope_theta": shape.rotary_base,
@@ -156,13 +154,9 @@ def _global_every(config: Mapping[str, Any], path: Path) -> int:
     if kinds is None:
         return every
     for n in (every, *range(1, len(kinds) + 1)):
-        if kinds == [
-            "sliding_attention" if i % n else "full_attention" for i in range(config["num_hidden_layers"])
-        ]:
+        if kinds == ["sliding_attention" if i % n else "full_attention" for i in range(config["num_hidden_layers"])]:
             return int(n)
-    raise UserError(
-        f"{path}: layer_types does not repeat; full_attention in every n-th layer from the first would fit"
-    )
+    raise UserError(f"{path}: layer_types does not repeat; full_attention in every n-th layer from the first would fit")
 
 
 def _rotary_base(config: Mapping[str, Any], kind: str, path: Path) -> float:
@@ -170,9 +164,7 @@ def _rotary_base(config: Mapping[str, Any], kind: str, path: Path) -> float:
     default = {"full": 160_000.0, "sliding": 10_000.0}[kind]
     found = (config.get("rope_parameters") or {}).get(f"{kind}_attention") or {}
     if (scaled := found.get("rope_type", "default")) != "default" or config.get("rope_scaling"):
-        raise UserError(
-            f"{path}: rope_type {scaled!r} or rope_scaling is not known here; default rotary positions fit"
-        )
+        raise UserError(f"{path}: rope_type {scaled!r} or rope_scaling is not known here; default rotary positions fit")
     return float(found.get("rope_theta", config.get(old, default)))
 
 

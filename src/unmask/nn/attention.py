@@ -15,9 +15,7 @@ from unmask.nn.dropout import drop
 from unmask.nn.layout import Layout
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
-) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
     """Bidirectional attention inside each sequence; q, k, v and the result are [T, H, W].
 
     ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
@@ -28,9 +26,7 @@ def attend(
     return rows(q, k, v, layout, window, dropout)
 
 
-def rows(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0
-) -> Tensor:
+def rows(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
     """Sequences side by side in rows, a mask between them.
 
     Plain products and a softmax: torch's fused kernel for processors is slower than these in training, in bfloat16 and

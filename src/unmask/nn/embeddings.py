@@ -40,9 +40,7 @@ class Embeddings(nn.Module):
             x_TD = x_TD + look_up(self.positions.weight, sequences.positions)
         if self.segments is not None:
             # without segments everything is text A
-            segments = (
-                sequences.segments if sequences.segments is not None else torch.zeros_like(sequences.tokens)
-            )
+            segments = sequences.segments if sequences.segments is not None else torch.zeros_like(sequences.tokens)
             x_TD = x_TD + look_up(self.segments.weight, segments)
         dropped: Tensor = self.dropout(self.norm(x_TD))
         return dropped

@@ -23,9 +23,7 @@ class MaskedLM(Objective):
 
     rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are to be predicted")
     mask: float = Field(0.8, ge=0, le=1, description="Share of these that become the mask token")
-    random: float = Field(
-        0.1, ge=0, le=1, description="Share of these that become a random token; the rest is kept"
-    )
+    random: float = Field(0.1, ge=0, le=1, description="Share of these that become a random token; the rest is kept")
     unit: Literal["token", "whole_word", "span"] = Field(
         "token",
         description="What is hidden as one piece: a token, the tokens of a word, or a span of words (3.8 on average)",
@@ -34,9 +32,7 @@ class MaskedLM(Objective):
         "dynamic",
         description="dynamic: drawn anew in every epoch; static: as many fixed maskings as dupe_factor, in turn",
     )
-    dupe_factor: int = Field(
-        10, ge=1, description="With static masking: after so many epochs each masking comes again"
-    )
+    dupe_factor: int = Field(10, ge=1, description="With static masking: after so many epochs each masking comes again")
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
@@ -45,9 +41,7 @@ class MaskedLM(Objective):
                 f"mask {self.mask:g} + random {self.random:g} is more than 1; the two share what is hidden"
             )
         if self.unit == "span" and self.rate > 0.5:
-            raise ValueError(
-                f"rate {self.rate:g} leaves no words between spans; with unit span at most 0.5 fits"
-            )
+            raise ValueError(f"rate {self.rate:g} leaves no words between spans; with unit span at most 0.5 fits")
         if self.masking == "dynamic" and "dupe_factor" in self.model_fields_set and self.dupe_factor != 10:
             raise ValueError("dupe_factor belongs to masking static; with dynamic no masking comes again")
         return self

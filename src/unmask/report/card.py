@@ -42,9 +42,7 @@ def _front(run: Run) -> str:
     about: dict[str, Any] = {"library_name": "unmask", "license": "unknown"}
     if result.language:
         about["language"] = result.language
-    about["pipeline_tag"] = (
-        PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
-    )
+    about["pipeline_tag"] = PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
     about["tags"] = ["unmask", *filter(None, (result.task, words.model_name(result)))]
     if result.kind == "finetune" and result.figures:
         about["metrics"] = list(result.figures)
@@ -61,9 +59,7 @@ def _measured(run: Run) -> dict[str, Any]:
             "type": result.dataset or "unnamed",
             "split": result.held_out,
         },
-        "metrics": [
-            {"type": name, "value": value} for name, value in result.figures.items() if value is not None
-        ],
+        "metrics": [{"type": name, "value": value} for name, value in result.figures.items() if value is not None],
     }
 
 
@@ -86,8 +82,7 @@ def _body(run: Run) -> str:
 def _figures(run: Run) -> tables.Rows:
     result = run.result
     return [
-        (words.label(name), words.with_spread(value, result.spread.get(name)))
-        for name, value in result.figures.items()
+        (words.label(name), words.with_spread(value, result.spread.get(name))) for name, value in result.figures.items()
     ]
 
 

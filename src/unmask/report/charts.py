@@ -102,11 +102,7 @@ def _curve(rows: list[Spec], name: str) -> Spec:
     tooltip = [
         {"field": "step", "type": "quantitative", "format": ","},
         {"field": "value", "type": "quantitative", "format": ".4~g", "title": name},
-        *(
-            [{"field": "seed", "type": "quantitative"}]
-            if any(row["seed"] is not None for row in rows)
-            else []
-        ),
+        *([{"field": "seed", "type": "quantitative"}] if any(row["seed"] is not None for row in rows) else []),
     ]
     line: Spec = {"type": "line", "clip": True}
     raw: Spec = {"transform": [_only("raw")], "mark": {**line, "strokeWidth": 1, "opacity": 0.35}}
@@ -155,9 +151,7 @@ def _colour(field: str, rows: list[Spec]) -> Spec:
 
 def scores(pretrained: Scores, random: Scores) -> Spec | None:
     """Bars of the figures between 0 and 1 that both have."""
-    shared = [
-        n for n, v in pretrained.figures.items() if v is not None and 0 <= v <= 1 and n in random.figures
-    ]
+    shared = [n for n, v in pretrained.figures.items() if v is not None and 0 <= v <= 1 and n in random.figures]
     return bars([(label(name), name, pretrained, random) for name in shared])
 
 

@@ -166,9 +166,7 @@ def _write(path: Path, template: str, values: dict[str, Any]) -> Path:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     script = _script() if values["charts"] else ""
     style = (HERE / "style.css").read_text(encoding="utf-8").strip()
-    page = environment.get_template(template).render(
-        **values, style=style, script=script, script_hash=_hash(script)
-    )
+    page = environment.get_template(template).render(**values, style=style, script=script, script_hash=_hash(script))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())
     return path

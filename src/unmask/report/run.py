@@ -132,9 +132,7 @@ class Run:
         """Metrics that have values, in the order of their first appearance."""
         wanted = set(splits)
         lines = (line for line in self.metrics if line["split"] in wanted)
-        seen = {
-            name: None for line in lines for name, value in line.items() if isinstance(value, int | float)
-        }
+        seen = {name: None for line in lines for name, value in line.items() if isinstance(value, int | float)}
         return [name for name in seen if name not in ("step", "seed")]
 
 

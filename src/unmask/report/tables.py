@@ -39,9 +39,7 @@ def _first(result: Result) -> list[str]:
     """Names of the figures to see first: the main one; of a pre-training run also its other figures."""
     main = words.main_figure(result)
     losses = [name for name in result.figures if name.startswith("loss/")]
-    names = [
-        name for name in result.figures if len(losses) > 1 or name not in losses
-    ]  # a single head's is the loss
+    names = [name for name in result.figures if len(losses) > 1 or name not in losses]  # a single head's is the loss
     others = [name for name in names if name != main and result.kind == "pretrain"][:3]
     return [main, *others] if main else []
 

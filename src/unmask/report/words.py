@@ -92,9 +92,7 @@ def _finetuned(run: Run) -> list[str]:
     }
     what = f" for {result.task}" if result.task else ""
     where = f" on {result.dataset}" if result.dataset else ""
-    told = [
-        f"{_model(result)} was fine-tuned{what}{where}{beginning.get(result.init or '', '')}{_effort(result)}."
-    ]
+    told = [f"{_model(result)} was fine-tuned{what}{where}{beginning.get(result.init or '', '')}{_effort(result)}."]
     if (main := main_figure(result)) is None:
         return told
     seeds = f", the mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
@@ -110,9 +108,7 @@ def _against(result: Result, main: str) -> list[str]:
     if other is None or mine is None or its is None:
         return []
     score = with_spread(its, other.spread.get(main))
-    told = [
-        f"{(other.title or 'the baseline').capitalize()} gave {score}, a difference of {mine - its:+.3f}."
-    ]
+    told = [f"{(other.title or 'the baseline').capitalize()} gave {score}, a difference of {mine - its:+.3f}."]
     noise = max(result.spread.get(main) or 0.0, other.spread.get(main) or 0.0)
     if noise and abs(mine - its) < 2 * noise:
         told.append("That is within twice the spread of the seeds, so it may be chance.")

@@ -63,23 +63,17 @@ def _name(table: Table, at: int) -> str:
 
 def _find(table: Table, known: tuple[str, ...], taken: set[int]) -> int | None:
     names = [name.lower() for name in table.names or []]
-    return next(
-        (names.index(name) for name in known if name in names and names.index(name) not in taken), None
-    )
+    return next((names.index(name) for name in known if name in names and names.index(name) not in taken), None)
 
 
 def _label(table: Table, taken: list[int]) -> int:
     """The column with a label's name; without a header, the one with the fewest different values."""
     found = _find(table, LABELS, set(taken))
     if found is None and table.names is None and table.width > 1:
-        kinds = {
-            n: len({text_of(row[n]) for row in table.rows}) for n in range(table.width) if n not in taken
-        }
+        kinds = {n: len({text_of(row[n]) for row in table.rows}) for n in range(table.width) if n not in taken}
         found = min(kinds, key=lambda n: (kinds[n], -n), default=None)
     if found is None:
-        raise UserError(
-            f"{table.path}: no column is known to hold labels; name it with --task.label; {table.columns}"
-        )
+        raise UserError(f"{table.path}: no column is known to hold labels; name it with --task.label; {table.columns}")
     return found
 
 
@@ -89,9 +83,7 @@ def _text(table: Table, taken: set[int]) -> int:
     if found is None and (len(left) == 1 or (table.names is None and len(left) == 2)):
         found = left[0]
     if found is None:
-        raise UserError(
-            f"{table.path}: no column is known to hold the text; name it with --task.text; {table.columns}"
-        )
+        raise UserError(f"{table.path}: no column is known to hold the text; name it with --task.text; {table.columns}")
     return found
 
 

@@ -36,9 +36,7 @@ def _table(task: Task, rows: Rows, predictions: Sequence[Prediction], separator:
     between = task.multi_label or ""
     for place, row, said in zip(rows.places, rows.texts, predictions, strict=True):
         if separator == "\t" and any(mark in text for text in row for mark in "\t\n\r"):
-            raise UserError(
-                f"{rows.name}:{place}: holds a tab or a line break; --out to a .jsonl or .csv file"
-            )
+            raise UserError(f"{rows.name}:{place}: holds a tab or a line break; --out to a .jsonl or .csv file")
         chances = between.join(f"{chance:.4f}" for chance in said.probabilities)
         yield _row([*row, between.join(said.labels), chances], separator)
 

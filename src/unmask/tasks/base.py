@@ -33,9 +33,7 @@ class Rows:
 
     name: str  # of the file
     texts: list[tuple[str, ...]]  # of each row: its text, its two texts, or its words
-    labels: (
-        list[tuple[str, ...]] | None
-    )  # of each row: one, any number, or one per word; None where there are none
+    labels: list[tuple[str, ...]] | None  # of each row: one, any number, or one per word; None where there are none
     places: list[int]  # line, or row of a parquet file, from 1
     facts: dict[str, Any] = field(default_factory=dict)  # what was found while reading
 
@@ -60,9 +58,7 @@ class Prediction:
 
     labels: tuple[str, ...]  # one, any number, or one per word
     probabilities: tuple[float, ...]  # of each of these
-    every: dict[str, float] = field(
-        default_factory=dict
-    )  # of every label, where the row as a whole is labelled
+    every: dict[str, float] = field(default_factory=dict)  # of every label, where the row as a whole is labelled
     cut: int = 0  # tokens of the row that the model did not see
 
 
@@ -145,9 +141,7 @@ class Task(Objective):
     def settle(self, found: Sequence[str], rows: Rows) -> Self:
         """The same task with its labels: those given, or those found in the training file."""
         if not self.labels and len(found) < 2:
-            raise UserError(
-                f"{rows.name}: its only label is {found[0]!r}; at least two are needed to tell apart"
-            )
+            raise UserError(f"{rows.name}: its only label is {found[0]!r}; at least two are needed to tell apart")
         fitted = self.model_copy(update={"labels": self.labels or tuple(found)})
         fitted.check(rows)
         return fitted
@@ -159,9 +153,7 @@ class Task(Objective):
             for word, label in enumerate(labels):
                 if label not in known:
                     place = f"{rows.name}:{rows.places[n] + self.line_of(word)}"
-                    raise UserError(
-                        f"{place}: label {label!r} is not among those of training: {listed(self.labels)}"
-                    )
+                    raise UserError(f"{place}: label {label!r} is not among those of training: {listed(self.labels)}")
 
     def line_of(self, word: int) -> int:
         """How many lines below its row's place a label stands."""

@@ -79,11 +79,7 @@ class Tag(Task):
     def rows(self, inputs: Sequence[Any]) -> Rows:
         """Sentences as lists of words."""
         for n, words in enumerate(inputs):
-            if (
-                isinstance(words, str)
-                or not words
-                or not all(isinstance(word, str) and word for word in words)
-            ):
+            if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
                 raise UserError(f"row {n + 1}: must be a list of words, none of them empty; found {words!r}")
         return Rows("rows", [tuple(words) for words in inputs], None, list(range(1, len(inputs) + 1)))
 
@@ -103,9 +99,7 @@ class Tag(Task):
         counts = [len(places) for places in begins]
         index = np.concatenate(begins) + np.repeat(np.cumsum(lengths) - lengths + 1, counts)
         row = np.repeat([row for row, _, _ in parts], counts)
-        word = np.concatenate(
-            [np.arange(first, first + n) for (_, first, _), n in zip(parts, counts, strict=True)]
-        )
+        word = np.concatenate([np.arange(first, first + n) for (_, first, _), n in zip(parts, counts, strict=True)])
         targets = Targets(index, self._targets(rows, row, word))
         data = Dataset(Example({"encoder": Stream(np.concatenate(tokens), lengths)}, {HEAD: targets}))
         cut, facts = _cut(rows, wholes, parts)
@@ -179,9 +173,7 @@ class Tag(Task):
     def _sentences(self, path: Path, labelled: bool) -> conll.Sentences:
         found = conll.read(path, self.word_column, self.tag_column, self.digits, self.encoding, labelled)
         if labelled and found.tags is None:
-            raise UserError(
-                f"{path}:{found.places[0]}: has one column; words and tags are wanted, in two or more"
-            )
+            raise UserError(f"{path}:{found.places[0]}: has one column; words and tags are wanted, in two or more")
         return found
 
     def _targets(self, rows: Rows, row: Array, word: Array) -> Array:

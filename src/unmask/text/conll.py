@@ -20,9 +20,7 @@ class Sentences:
     tags: list[tuple[str, ...]] | None
     places: list[int]  # line of each sentence's first word, from 1
     documents: int = 0  # lines that only say that a document begins
-    digits: bool = (
-        False  # whether words were a character and its place, 科0 技1, and the digit was taken away
-    )
+    digits: bool = False  # whether words were a character and its place, 科0 技1, and the digit was taken away
 
 
 def read(
@@ -49,22 +47,14 @@ def read(
     """
     sentences, places, documents, width = _rows(path, encoding)
     if not sentences:
-        raise UserError(
-            f"{path}: holds no sentences; a word a line and an empty line after each sentence is wanted"
-        )
+        raise UserError(f"{path}: holds no sentences; a word a line and an empty line after each sentence is wanted")
     tag = tag or width
     for number, what in ((word, "words"), (tag if tagged else word, "tags")):
         if number > width:
-            raise UserError(
-                f"{path}:{places[0]}: has {width} columns; there is no column {number} to read {what} from"
-            )
+            raise UserError(f"{path}:{places[0]}: has {width} columns; there is no column {number} to read {what} from")
     words = [tuple(row[word - 1] for row in sentence) for sentence in sentences]
     _refuse_texts(path, words, places)
-    tags = (
-        [tuple(row[tag - 1] for row in sentence) for sentence in sentences]
-        if tagged and tag != word
-        else None
-    )
+    tags = [tuple(row[tag - 1] for row in sentence) for sentence in sentences] if tagged and tag != word else None
     return _digits(Sentences(path, words, tags, places, documents), digits)
 
 
@@ -95,9 +85,7 @@ def _refuse_texts(path: Path, words: list[tuple[str, ...]], places: list[int]) -
         for line, word in enumerate(sentence, place):
             if " " in word:
                 shown = word if len(word) <= 30 else word[:27] + "..."
-                raise UserError(
-                    f"{path}:{line}: the word {shown!r} holds a space; a word a line is wanted, not texts"
-                )
+                raise UserError(f"{path}:{line}: the word {shown!r} holds a space; a word a line is wanted, not texts")
 
 
 def _cells(line: str) -> list[str]:
@@ -114,11 +102,7 @@ def _digits(sentences: Sentences, digits: bool | None) -> Sentences:
         n = next(n for n, words in enumerate(wanted) if not all(words))
         line = sentences.places[n] + wanted[n].index(False)
         word = sentences.words[n][wanted[n].index(False)]
-        raise UserError(
-            f"{sentences.path}:{line}: the word {word!r} does not end with a digit; read it without digits"
-        )
+        raise UserError(f"{sentences.path}:{line}: the word {word!r} does not end with a digit; read it without digits")
     if not (whole if digits is None else digits):
         return sentences
-    return replace(
-        sentences, words=[tuple(word[:-1] for word in words) for words in sentences.words], digits=True
-    )
+    return replace(sentences, words=[tuple(word[:-1] for word in words) for words in sentences.words], digits=True)

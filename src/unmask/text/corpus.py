@@ -49,9 +49,7 @@ class Corpus:
                 raise UserError(f"{file}: missing or not whole; prepare the corpus again with --overwrite")
         firsts = np.cumsum([0, *(entry["documents"] for entry in index["shards"])])[:-1]
         counts = {name: index[name] for name in _COUNTS}
-        return cls(
-            folder, index, hash=index["hash"], files=files, first_documents=tuple(firsts.tolist()), **counts
-        )
+        return cls(folder, index, hash=index["hash"], files=files, first_documents=tuple(firsts.tolist()), **counts)
 
     @property
     def shards(self) -> int:
@@ -86,11 +84,7 @@ def _index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        why = (
-            "was never finished; repeat `unmask prepare`"
-            if (folder / "shards").is_dir()
-            else "holds no corpus"
-        )
+        why = "was never finished; repeat `unmask prepare`" if (folder / "shards").is_dir() else "holds no corpus"
         raise UserError(f"{folder}: {why} (no {INDEX})") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / INDEX}: cannot be read ({error})") from None

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 Run = tuple[int, int]  # from one piece up to, not including, another
 
-SHORT_SEQUENCES = (
-    0.1  # BERT's short_seq_prob: some inputs are short, so that short texts are no surprise later
-)
+SHORT_SEQUENCES = 0.1  # BERT's short_seq_prob: some inputs are short, so that short texts are no surprise later
 WASTE = 64  # a row is full when less than one in so many places is empty
 EMPTY = 8  # where more than one in so many stays empty, a pair is parted rather
 STOCK = 128  # short runs kept at hand to fill rows with

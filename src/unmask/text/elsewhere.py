@@ -40,9 +40,7 @@ def elsewhere(
         UserError: there is no other document.
     """
     if corpus.documents < 2:
-        raise UserError(
-            f"{corpus.folder}: one document only; texts of other documents are wanted, so at least 2 fit"
-        )
+        raise UserError(f"{corpus.folder}: one document only; texts of other documents are wanted, so at least 2 fit")
     draws = chance.tokens(np.full(len(shards), DRAWS), "elsewhere").reshape(-1, DRAWS)[which]
     homes = np.array([_home(corpus, int(shards[n]), int(document[n])) for n in which], np.int64)
     text = Text(
@@ -55,9 +53,7 @@ def elsewhere(
         shard, here = corpus.shard(s), np.flatnonzero(homes == s)
         starts, lengths = _others(shard, document[which[here]], budgets[here], draws[here], single)
         source = stretches(starts, lengths)
-        found = Text(
-            shard.tokens[source].astype(np.int32), shard.words[source], np.cumsum(lengths) - lengths, lengths
-        )
+        found = Text(shard.tokens[source].astype(np.int32), shard.words[source], np.cumsum(lengths) - lengths, lengths)
         text = text.put(here, found)
     return text
 

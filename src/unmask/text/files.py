@@ -65,11 +65,7 @@ def _texts(path: Path, encoding: str, meter: Meter) -> Iterator[str]:
     decoder, newlines = _decoder(encoding), io.IncrementalNewlineDecoder(None, translate=True)
     line, at = 1, 0
     for block in itertools.chain(_blocks(path, BLOCK, meter), [b""]):
-        mark = (
-            len(codecs.BOM_UTF8)
-            if at == 0 and block.startswith(codecs.BOM_UTF8) and _is_utf8(encoding)
-            else 0
-        )
+        mark = len(codecs.BOM_UTF8) if at == 0 and block.startswith(codecs.BOM_UTF8) and _is_utf8(encoding) else 0
         pending = len(decoder.getstate()[0])
         try:
             text = newlines.decode(decoder.decode(block[mark:], final=not block), final=not block)
@@ -77,9 +73,7 @@ def _texts(path: Path, encoding: str, meter: Meter) -> Iterator[str]:
             raise UserError(_broken(path, encoding, error, line, at + mark - pending)) from None
         if "\0" in text:
             where = line + text[: text.index("\0")].count("\n")
-            raise UserError(
-                f"{path}: line {where} holds a zero byte; give text (or its --encoding, such as utf-16)"
-            )
+            raise UserError(f"{path}: line {where} holds a zero byte; give text (or its --encoding, such as utf-16)")
         line += text.count("\n")
         at += len(block)
         yield text
@@ -90,9 +84,7 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
         b"ab".decode(encoding, "ignore")
         return codecs.getincrementaldecoder(encoding)("strict")
     except LookupError:
-        raise UserError(
-            f"--encoding {encoding}: not known; utf-8, utf-16, latin-1, gb18030 and others are"
-        ) from None
+        raise UserError(f"--encoding {encoding}: not known; utf-8, utf-16, latin-1, gb18030 and others are") from None
 
 
 def _is_utf8(encoding: str) -> bool:

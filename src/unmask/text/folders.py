@@ -23,9 +23,7 @@ def begin(out: Path, wanted: dict[str, Any]) -> bool:
         write_json(out / SETTINGS, wanted)
         return True
     before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    if changed := [
-        name for name in dict.fromkeys([*before, *wanted]) if before.get(name) != wanted.get(name)
-    ]:
+    if changed := [name for name in dict.fromkeys([*before, *wanted]) if before.get(name) != wanted.get(name)]:
         shown = "; ".join(_change(name, before.get(name), wanted.get(name)) for name in changed)
         raise UserError(f"{out}: was prepared otherwise ({shown}); give another --out, or --overwrite")
     return not (out / INDEX).is_file()
@@ -34,9 +32,7 @@ def begin(out: Path, wanted: dict[str, Any]) -> bool:
 def _change(name: str, before: Any, after: Any) -> str:
     if name != "files":
         return f"{name}: {before} -> {after}"
-    files = sorted(
-        {str(entry[0]) for entry in [*before, *after] if entry not in before or entry not in after}
-    )
+    files = sorted({str(entry[0]) for entry in [*before, *after] if entry not in before or entry not in after})
     return f"{len(files)} files changed, the first {files[0]}" if files else "the files' order changed"
 
 

@@ -128,9 +128,7 @@ def _spaced(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokeni
     from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
     one_space = normalizers.Replace(Regex(r"\s+"), " ")
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), *filter(None, [_uncased(lowercase)]), one_space]
-    )
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), *filter(None, [_uncased(lowercase)]), one_space])
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
     return backend

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 WORDS = 1 << 18
 """Words kept in memory."""
 
-_BERT = re.compile(
-    "[^ \t\r\n!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]+|[!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]"
-)
+_BERT = re.compile("[^ \t\r\n!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]+|[!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff]")
 _GPT2 = re.compile(r' ?[A-Za-z]+(?=[ ,.;:!?")\n]|\Z)| ?[^ ]+| +\Z| +(?= )')
 
 
@@ -43,11 +41,7 @@ def parts(backend: tokenizers.Tokenizer) -> re.Pattern[str] | None:
     if any(not token["special"] for token in rules["added_tokens"]):
         return None
     if rules["model"]["type"] == "WordPiece":
-        return (
-            _BERT
-            if (normal.get("type"), before.get("type")) == ("BertNormalizer", "BertPreTokenizer")
-            else None
-        )
+        return _BERT if (normal.get("type"), before.get("type")) == ("BertNormalizer", "BertPreTokenizer") else None
     single = {rule.get("type") for rule in normal.get("normalizers", [normal])}
     plain = before.get("type") == "ByteLevel" and before["use_regex"] and not before["add_prefix_space"]
     known = single <= {None, "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Lowercase"}
@@ -91,9 +85,7 @@ class Lookup:
         numbers = np.fromiter(map(self.numbers.get, words, itertools.repeat(-1)), np.int64, len(words))
         missing = np.flatnonzero(numbers < 0).tolist()
         new = list(dict.fromkeys(words[i] for i in missing))
-        for word, encoding in zip(
-            new, self.backend.encode_batch_fast(new, add_special_tokens=False), strict=True
-        ):
+        for word, encoding in zip(new, self.backend.encode_batch_fast(new, add_special_tokens=False), strict=True):
             self.numbers[word] = len(self.numbers)
             self.table.extend(encoding.ids)
             self.sizes.append(len(encoding.ids))

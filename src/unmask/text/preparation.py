@@ -113,9 +113,7 @@ def prepare(
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise UserError(
-                f"{out}: the disk is full; make room and repeat the command, which then goes on"
-            ) from None
+            raise UserError(f"{out}: the disk is full; make room and repeat the command, which then goes on") from None
     return Prepared(Corpus.open(out), time.perf_counter() - began, writer.tokens)
 
 
@@ -184,9 +182,7 @@ def _index(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     entries = [_entry(path) for path in sorted((folder / "shards").glob("*.safetensors"))]
     if not entries:
         raise UserError(f"{folder}: every document was held out; give more text, or --valid 0")
-    counts = {
-        name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens")
-    }
+    counts = {name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens")}
     parts = json.dumps([FORMAT, facts["tokenizer"]["hash"], [entry["hash"] for entry in entries]])
     key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     return {"format": FORMAT, **counts, **facts, "hash": key, "shards": entries}

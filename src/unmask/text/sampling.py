@@ -60,21 +60,13 @@ def formats(objectives: Mapping[str, Sampler], input_format: str | None = None) 
     """
     own = [name for name, objective in objectives.items() if objective.samples]
     if len(own) > 1:
-        raise UserError(
-            f"objective: {' and '.join(own)} each cut sequences their own way; choose one of them"
-        )
-    fit = [
-        form for form in USUAL if all(form in objective.input_formats for objective in objectives.values())
-    ]
+        raise UserError(f"objective: {' and '.join(own)} each cut sequences their own way; choose one of them")
+    fit = [form for form in USUAL if all(form in objective.input_formats for objective in objectives.values())]
     if not fit:
-        raise UserError(
-            f"objective: {' and '.join(objectives)} have no input format in common; choose one of them"
-        )
+        raise UserError(f"objective: {' and '.join(objectives)} have no input format in common; choose one of them")
     if input_format is not None and input_format not in fit:
         against = [name for name, o in objectives.items() if input_format not in o.input_formats]
-        raise UserError(
-            f"input_format: {' and '.join(against)} cannot use {input_format}; fitting: {', '.join(fit)}"
-        )
+        raise UserError(f"input_format: {' and '.join(against)} cannot use {input_format}; fitting: {', '.join(fit)}")
     return fit if input_format is None else [input_format]
 
 
@@ -121,9 +113,7 @@ class Plan:
     def slots(self, step: int, rank: int = 0, world: int = 1) -> tuple[Slots, Array, Array]:
         """A rank's share of a step: its slots, and by slot the row [N] in the step and the epoch [N] it stands in."""
         if world > self.rows_per_step:
-            raise UserError(
-                f"a step of {self.rows_per_step} rows is shared by {world}; at least {world} rows fit"
-            )
+            raise UserError(f"a step of {self.rows_per_step} rows is shared by {world}; at least {world} rows fit")
         first, last = (self.rows_per_step * r // world for r in (rank, rank + 1))
         stream = range(step * self.rows_per_step + first, step * self.rows_per_step + last)
         shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
@@ -139,11 +129,7 @@ class Plan:
         return len(rows), int(rows.rooms.sum()), rows.cut
 
     def _too_small(self) -> str:
-        fitting = (
-            f"at most {self.rows} rows a step fit, or shorter rows"
-            if self.rows
-            else "there is nothing to read"
-        )
+        fitting = f"at most {self.rows} rows a step fit, or shorter rows" if self.rows else "there is nothing to read"
         return (
             f"{self.corpus.folder}: {self.corpus.tokens:,} tokens make {self.rows} rows of {self.length}, "
             f"and a step takes {self.rows_per_step}; {fitting}"
@@ -175,9 +161,7 @@ class Plan:
         for s, r in zip(shard.tolist(), row.tolist(), strict=True):
             rows = self._rows(s)
             here = slice(rows.first[r], rows.first[r + 1])
-            found.append(
-                (np.full(here.stop - here.start, s), rows.starts[here], rows.lengths[here], rows.rooms[here])
-            )
+            found.append((np.full(here.stop - here.start, s), rows.starts[here], rows.lengths[here], rows.rooms[here]))
         shards, starts, lengths, rooms = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return (shards, starts, lengths, rooms), np.array([len(part[0]) for part in found])
 
@@ -190,14 +174,10 @@ class Plan:
             shard, here = self.corpus.shard(s), shards == s
             source, place = stretches(starts[here], lengths[here]), stretches(offsets[here], lengths[here])
             tokens[place], words[place] = shard.tokens[source], shard.words[source]
-            document[here] = (
-                shard.first_document + np.searchsorted(shard.documents, starts[here], "right") - 1
-            )
+            document[here] = shard.first_document + np.searchsorted(shard.documents, starts[here], "right") - 1
             for borders, flags in ((shard.sentences, sentences), (shard.documents, documents)):
                 flags[_borders(borders, starts[here], lengths[here], offsets[here])] = True
-        negatives = partial(
-            elsewhere, self.corpus, shards, document, FORMATS[self.input_format].most is not None
-        )
+        negatives = partial(elsewhere, self.corpus, shards, document, FORMATS[self.input_format].most is not None)
         # a slot is known by its shard and by its first token there
         ids, pairs = (shards << 32) + starts, FORMATS[self.input_format].pairs
         return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, negatives)

@@ -71,9 +71,7 @@ def read(path: Path, first_document: int) -> Shard:
         name: np.unpackbits(arrays[name], count=len(tokens), bitorder="little").view(bool)
         for name in ("words", "sentences", "documents")
     }
-    sentences, documents = (
-        np.append(np.flatnonzero(bits[name]), len(tokens)) for name in ("sentences", "documents")
-    )
+    sentences, documents = (np.append(np.flatnonzero(bits[name]), len(tokens)) for name in ("sentences", "documents"))
     return Shard(tokens, bits["words"], sentences, documents, first_document)
 
 
@@ -91,9 +89,7 @@ def _arrays(path: Path) -> dict[str, Array]:
         header = json.loads(file.read(size))
     types = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "I64": np.int64}
     return {
-        name: np.memmap(
-            path, types[entry["dtype"]], "r", 8 + size + entry["data_offsets"][0], tuple(entry["shape"])
-        )
+        name: np.memmap(path, types[entry["dtype"]], "r", 8 + size + entry["data_offsets"][0], tuple(entry["shape"]))
         for name, entry in header.items()
         if name != "__metadata__"
     }

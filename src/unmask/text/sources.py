@@ -76,9 +76,7 @@ class Sources:
 
     def fingerprint(self) -> list[list[str | int]]:
         """Name, size and time of each file, to know whether they are still the same."""
-        return [
-            [str(f), _size(f), Path(f).stat().st_mtime_ns if isinstance(f, Path) else 0] for f in self.files
-        ]
+        return [[str(f), _size(f), Path(f).stat().st_mtime_ns if isinstance(f, Path) else 0] for f in self.files]
 
     def pieces(self) -> Iterator[Piece]:
         """All documents in order, long ones in pieces. Those without text are left out and counted."""
@@ -214,9 +212,7 @@ def _extracted(path: Path, text: Iterable[str]) -> Iterator[tuple[str, bool]]:
                 yield "", True
             inside = False
         elif line.strip() and not inside:
-            raise UserError(
-                f"{path}: line {number}: text between </doc> and <doc>; is it WikiExtractor's output?"
-            )
+            raise UserError(f"{path}: line {number}: text between </doc> and <doc>; is it WikiExtractor's output?")
         elif line.strip() and begins and not title:
             title = line
         elif line.strip():

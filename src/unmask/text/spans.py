@@ -34,9 +34,7 @@ class _Words:
         gaps = np.diff(places, prepend=-2) != 1
         first = np.flatnonzero(borders | gaps)
         stretch_first = np.flatnonzero(gaps[first])
-        return cls(
-            places, np.append(first, len(places)), stretch_first, np.diff(stretch_first, append=len(first))
-        )
+        return cls(places, np.append(first, len(places)), stretch_first, np.diff(stretch_first, append=len(first)))
 
 
 def choose_spans(units: Array, bits: Array, rate: float) -> tuple[Array, Array]:
@@ -86,8 +84,7 @@ def _goes_on(left: Array, most: Array) -> Array:
     """
     left = np.maximum(left, 0)
     fair = sum(
-        share * np.maximum(np.minimum(length, most), left)
-        for length, share in zip(LENGTHS, SHARES, strict=True)
+        share * np.maximum(np.minimum(length, most), left) for length, share in zip(LENGTHS, SHARES, strict=True)
     )
     return np.asarray(left / fair)
 

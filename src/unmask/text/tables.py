@@ -40,9 +40,7 @@ class Table:
         """
         if self.names and wanted in self.names:
             if self.names.count(wanted) > 1:
-                raise UserError(
-                    f"{self.path}: has {self.names.count(wanted)} columns named {wanted!r}; give a number"
-                )
+                raise UserError(f"{self.path}: has {self.names.count(wanted)} columns named {wanted!r}; give a number")
             return self.names.index(wanted)
         if wanted.isdigit() and 1 <= int(wanted) <= self.width:
             return int(wanted) - 1
@@ -53,11 +51,7 @@ class Table:
         """What columns there are, in words."""
         if self.names:
             return f"its columns are {', '.join(map(repr, self.names))}"
-        return (
-            f"it has columns 1 to {self.width} and no header"
-            if self.width > 1
-            else "it has one column, no header"
-        )
+        return f"it has columns 1 to {self.width} and no header" if self.width > 1 else "it has one column, no header"
 
     def where(self, row: int) -> str:
         """How a row is named in a message."""
@@ -148,9 +142,7 @@ def _json_lines(path: Path, encoding: str) -> Table:
         except ValueError as error:
             raise UserError(f"{path}:{place}: not JSON ({error}); one object a line is wanted") from None
         if not isinstance(value, dict):
-            raise UserError(
-                f"{path}:{place}: must be a JSON object, {{…}}, one a line; found {type(value).__name__}"
-            )
+            raise UserError(f"{path}:{place}: must be a JSON object, {{…}}, one a line; found {type(value).__name__}")
         objects.append(value)
         places.append(place)
     names = list(dict.fromkeys(name for value in objects for name in value))

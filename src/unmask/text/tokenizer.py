@@ -92,9 +92,7 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        inputs = (
-            ["input_ids", "token_type_ids", "attention_mask"] if segments else ["input_ids", "attention_mask"]
-        )
+        inputs = ["input_ids", "token_type_ids", "attention_mask"] if segments else ["input_ids", "attention_mask"]
         config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
         config |= {f"{role}_token": name for role, name in self.names.items()}
         config["clean_up_tokenization_spaces"] = False
@@ -112,9 +110,7 @@ class Tokenizer:
         ids, lengths = self.encode_flat(texts, specials)
         ends = np.cumsum(lengths)
         begins = self.word_starts(ids, ends - lengths)
-        return [
-            Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)
-        ]
+        return [Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)]
 
     def encode_flat(self, texts: Sequence[str], specials: bool = True) -> tuple[Array, Array]:
         """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
@@ -136,9 +132,7 @@ class Tokenizer:
         begins[np.cumsum(lengths) - lengths] = True
         words = np.cumsum([len(sentence) for sentence in sentences])
         ends = np.append(0, np.cumsum(lengths))[words]
-        return [
-            Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)
-        ]
+        return [Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)]
 
     def decode(self, ids: Array | Sequence[int]) -> str:
         """The text of these tokens, special ones left out."""

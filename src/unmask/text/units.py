@@ -81,9 +81,7 @@ class Alphabet:
         )
         try:
             words = rjieba.cut(text.decode())
-        except (
-            UnicodeDecodeError
-        ):  # broken characters (an unknown byte): tokens that are whole ones stay words
+        except UnicodeDecodeError:  # broken characters (an unknown byte): tokens that are whole ones stay words
             return
         ends = np.zeros(len(text) + 1, bool)
         ends[np.cumsum([len(word.encode()) for word in words])] = True

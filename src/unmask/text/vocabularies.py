@@ -95,9 +95,7 @@ def _find(folder: Path) -> Path:
             return folder / name
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return folder / "vocab.json"
-    raise UserError(
-        f"{folder}: holds no tokenizer; needed is tokenizer.json, vocab.txt, or vocab.json with merges.txt"
-    )
+    raise UserError(f"{folder}: holds no tokenizer; needed is tokenizer.json, vocab.txt, or vocab.json with merges.txt")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -178,9 +176,7 @@ def kind_of(backend: tokenizers.Tokenizer) -> Kind:
     if isinstance(backend.model, models.Unigram):
         return "unigram"
     if not isinstance(backend.model, models.BPE):
-        raise UserError(
-            f"a {type(backend.model).__name__} tokenizer is not supported; WordPiece, BPE and Unigram are"
-        )
+        raise UserError(f"a {type(backend.model).__name__} tokenizer is not supported; WordPiece, BPE and Unigram are")
     return "bpe" if json.loads(backend.to_str())["model"]["merges"] else "characters"
 
 

@@ -50,9 +50,7 @@ class _Pile:
     def write(self, step: int, span: Array) -> None:
         if self.parts:
             self.folder.mkdir(parents=True, exist_ok=True)
-            tokens, words, sentences, documents = (
-                np.concatenate(arrays) for arrays in zip(*self.parts, strict=True)
-            )
+            tokens, words, sentences, documents = (np.concatenate(arrays) for arrays in zip(*self.parts, strict=True))
             shards.write(shard_file(self.folder, step), tokens, words, sentences, documents, span)
         self.parts, self.tokens = [], 0
 

@@ -26,8 +26,7 @@ class AdamW:
     def __init__(self, weights: Weights, settings: Training):
         self.weights, self.settings = weights, settings
         self.memory = {
-            name: (torch.zeros_like(master), torch.zeros_like(master))
-            for name, master in weights.trained.items()
+            name: (torch.zeros_like(master), torch.zeros_like(master)) for name, master in weights.trained.items()
         }
         self.steps = torch.zeros((), dtype=torch.float32)
         self.blocks = list(_blocks(weights.trained))

@@ -95,9 +95,7 @@ class Weights:
         self.names = [name for name, p in network.named_parameters() if p.requires_grad]
         self.rounded = placement.dtype != torch.float32
         self.masters = (
-            {name: p.detach().float().clone() for name, p in network.named_parameters()}
-            if self.rounded
-            else {}
+            {name: p.detach().float().clone() for name, p in network.named_parameters()} if self.rounded else {}
         )
         if self.rounded:
             network.to(placement.dtype)

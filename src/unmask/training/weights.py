@@ -29,9 +29,7 @@ def read(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             begin = file.read(8)
         if begin[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or begin[:4] == b"PK\x03\x04":
-            raise UserError(
-                f"{path}: a pickle, which could run code and is never opened; save it as safetensors"
-            )
+            raise UserError(f"{path}: a pickle, which could run code and is never opened; save it as safetensors")
     return read_tensors(path)
 
 
@@ -42,9 +40,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
         replace_file(path, save(plain, metadata={"format": "pt"}))
     except OSError as error:
         path.with_name(f".{path.name}.partial").unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: could not be written ({error.strerror}); free space or name another folder"
-        ) from None
+        raise UserError(f"{path}: could not be written ({error.strerror}); free space or name another folder") from None
 
 
 def check(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> None:
@@ -75,9 +71,7 @@ def inside(folder: Path, name: str) -> Path:
     if folder.resolve().parent.name == "snapshots":
         homes.append(folder.resolve().parent.parent / "blobs")
     if Path(name).name != name or not any(path.resolve().is_relative_to(home) for home in homes):
-        raise UserError(
-            f"{folder}: the file {name!r} lies outside the folder; only files inside it are opened"
-        )
+        raise UserError(f"{folder}: the file {name!r} lies outside the folder; only files inside it are opened")
     return path
 
 

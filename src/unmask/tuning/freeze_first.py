@@ -24,9 +24,7 @@ class FreezeFirst(Tuning):
     def fit(self, shape: Shape) -> None:
         """Refuse more layers than there are."""
         if self.n > shape.layers:
-            raise UserError(
-                f"--tuning.n {self.n}: the model has {shape.layers} layers; 0 to {shape.layers} would fit"
-            )
+            raise UserError(f"--tuning.n {self.n}: the model has {shape.layers} layers; 0 to {shape.layers} would fit")
 
     def trains(self, name: str) -> bool:
         """Whether it belongs to a later layer."""
