@@ -48,7 +48,6 @@ class Training(Course):
     steps: int | None = Field(None, ge=1, description="Train for this many steps (2000 if no other length is given)")
     seed: int = Field(1, ge=0, lt=2**32, description="Decides initial weights, order, corruption and dropout")
     lr: float = Field(5e-4, gt=0, description="Highest learning rate")
-    compile: bool = Field(False, description="torch.compile the model (needs a C++ compiler on a processor)")
     eval_every: int = Field(200, ge=1, description="Steps between evaluations on held-out text")
     save_every: int = Field(500, ge=1, description="Steps between checkpoints")
     keep: int = Field(2, ge=1, description="Checkpoints kept, the best one not counted")
