@@ -64,7 +64,7 @@ def unmask(model: str, precision: str, in_order: bool) -> Run:
     """The encoder over packed batches, as `unmask.load(...).hidden` gathers them."""
     import torch
 
-    from unmask.model import TOKENS_AT_ONCE
+    from unmask.inference.model import TOKENS_AT_ONCE
     from unmask.models.encoder import Encoder
     from unmask.models.shape import Shape
     from unmask.nn.batch import collate

@@ -19,10 +19,21 @@ from unmask.commands.convert import Convert
 from unmask.commands.evaluate import Evaluate
 from unmask.commands.finetune import Finetune
 from unmask.commands.predict import Predict
+from unmask.config import build
 from unmask.errors import UserError
-from unmask.loading import load
+from unmask.inference.loading import load
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.network import Network
+from unmask.objectives.masked_lm import MaskedLM
+from unmask.presets import resolve
+from unmask.runs.finetune import Job
+from unmask.runs.finetuning import network_of
+from unmask.tasks.classify import Classify
+from unmask.tasks.tag import Tag
 from unmask.text import conll
 from unmask.training.loop import Trainer
+from unmask.tuning.full import Full
 
 torch.set_num_threads(1)
 
@@ -247,9 +258,6 @@ def test_defaults_follow_the_data_and_the_base(home, tmp_path, capsys):
 
 
 def test_a_pooler_that_was_learned_is_taken_over(home, tmp_path):
-    from unmask.config import build
-    from unmask.finetuning_seeds import Job
-
     given = {
         "model": str(home / "base"),
         "train": home / "train.tsv",
@@ -265,6 +273,20 @@ def test_a_pooler_that_was_learned_is_taken_over(home, tmp_path):
     assert not torch.equal(poolers["random", "cls"], learned) and not torch.equal(
         poolers["pretrained", "mean"], learned
     )
+
+
+@pytest.mark.parametrize("task", [Classify(labels=("a", "b")), Tag(labels=("a", "b"))])
+def test_the_transform_that_masked_lm_learned_is_taken_over(home, task):
+    model = load(home / "base")
+    shape = resolve({"name": "modernbert-tiny", "vocab_size": 64, "width": 32, "heads": 2})
+    model.shape = build(Shape, shape)
+    model.network = Network(Encoder(model.shape), MaskedLM().heads(model.shape))
+    learned = model.network.heads["masked_lm"]
+    torch.nn.init.normal_(learned.norm.weight)
+    head = network_of(model, task, Full(), 1, pretrained=True).heads["task"]
+    assert torch.equal(head.dense.weight, learned.dense.weight) and torch.equal(head.norm.weight, learned.norm.weight)
+    fresh = network_of(model, task, Full(), 1, pretrained=False).heads["task"]
+    assert not torch.equal(fresh.dense.weight, learned.dense.weight)
 
 
 @pytest.mark.parametrize("name", ["classifier", "tagger"])

@@ -20,9 +20,10 @@ from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
-from unmask.nn.task_heads import Classifier, Tagger
 from unmask.presets import PRESETS
-from unmask.text.example import Example, Stream
+from unmask.tasks.classify import Classify
+from unmask.tasks.tag import Tag
+from unmask.text.example import Example, Stream, Targets
 from unmask.text.tokenizer import Tokenizer
 from unmask.training import weights
 
@@ -97,7 +98,10 @@ def test_rules_are_reversible(family):
 
 @pytest.mark.parametrize("family", RULES)
 def test_every_rule_is_used(family):
-    ours = {*tensors_of(SHAPES[family]), *(f"heads.task.{name}.weight" for name in ("pooler", "classifier"))}
+    ours = {
+        *tensors_of(SHAPES[family]),
+        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier")),
+    }
     used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in RULES[family].values():
         stem = pattern.replace("#", "1").split("{")[0]
@@ -268,36 +272,39 @@ def test_half_precision_is_read_as_float32_and_said(bert):
     assert {t.dtype for t in found.tensors.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("kind", ["classify", "tag"])
-def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, kind):
+LABELS = ("bad", "fine", "good")
+TASKS = {"classify": Classify(labels=LABELS), "mean": Classify(labels=LABELS, pool="mean"), "tag": Tag(labels=LABELS)}
+
+
+@pytest.mark.parametrize("family, kind", [(f, k) for f in SHAPES for k in TASKS if (f, k) != ("bert", "mean")])
+def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    head = (Classifier if kind == "classify" else Tagger)(BERT, 3)
-    network = Network(Encoder(BERT), {"task": head}).eval()
-    labels = ["bad", "fine", "good"]
-    extra = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
-    notes = hub.write(tmp_path / "out", BERT, dict(network.named_parameters()), tokenizer, extra)
-    cls = {"classify": "AutoModelForSequenceClassification", "tag": "AutoModelForTokenClassification"}[kind]
+    shape, task = SHAPES[family], TASKS[kind]
+    network = Network(Encoder(shape), task.heads(shape)).eval()
+    for parameter in network.heads.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    notes = hub.write(tmp_path / "out", shape, dict(network.named_parameters()), tokenizer, task)
+    cls = f"AutoModelFor{task.architecture}"
     theirs, info = getattr(transformers, cls).from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
-    assert theirs.config.id2label == dict(enumerate(labels))
-    assert any(note.startswith("no pooler") for note in notes) == (kind == "tag")
-    ids = torch.arange(20) % 64
-    batch = collate(Example({"encoder": Stream(ids.numpy(), np.array([20]))}))
+    assert theirs.config.id2label == dict(enumerate(LABELS))
+    assert any(note.startswith("no pooler") for note in notes) == ((family, kind) == ("bert", "tag"))
+    ids, index = torch.arange(20) % 64, np.arange(20) if kind == "tag" else np.array([0])
+    stream = Stream(ids.numpy(), np.array([20]))
+    batch = collate(Example({"encoder": stream}, {"task": Targets(index, np.zeros(len(index), np.int64))}))
     with torch.inference_mode():
-        ours = head(network.states(batch))
-        logits = theirs(ids[None]).logits[0]
-    assert (ours - logits).abs().max() < 1e-6 if kind == "tag" else (ours[0] - logits).abs().max() < 1e-6
-    assert logits.std() > 0
+        ours, logits = task.logits(network, batch), theirs(ids[None]).logits.squeeze(0)
+    assert (ours - logits).abs().max() < 1e-5 * logits.abs().max()
+    assert logits.std() > 0.1
 
 
-@pytest.mark.parametrize(
-    "family, layers", [("modernbert", ["pooler", "classifier"]), ("bert", ["pooling", "classifier"])]
-)
-def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, layers):
-    tensors = tensors_of(SHAPES[family], []) | {f"heads.task.{layer}.weight": torch.zeros(24, 24) for layer in layers}
-    with pytest.raises(UserError, match=f"Hugging Face's {family} has no head of classifier, pool"):
-        hub.write(tmp_path / "out", SHAPES[family], tensors, tokenizer)
+@pytest.mark.parametrize("family, pool", [("modernbert", "max"), ("bert", "mean"), ("bert", "attention")])
+def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, pool):
+    shape, task = SHAPES[family], Classify(labels=LABELS, pool=pool)
+    tensors = dict(Network(Encoder(shape), task.heads(shape)).named_parameters())
+    with pytest.raises(UserError, match=f"Hugging Face's {family} cannot classify from pool {pool} "):
+        hub.write(tmp_path / "out", shape, tensors, tokenizer, task)
     assert list(tmp_path.iterdir()) == []
 
 

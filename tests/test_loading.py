@@ -9,7 +9,7 @@ from unmask import hub
 from unmask.commands.convert import Convert
 from unmask.commands.fill import Fill
 from unmask.errors import UserError
-from unmask.loading import load
+from unmask.inference.loading import load
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
@@ -96,7 +96,7 @@ def test_states_of_each_sequence_alone(model):
 def test_packing_into_many_batches_changes_nothing(model, monkeypatch):
     texts = [[n % SIZE] * (1 + n % 30) for n in range(50)]
     before = model.hidden(texts)
-    monkeypatch.setattr("unmask.model.TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr("unmask.inference.model.TOKENS_AT_ONCE", 40)
     for one, other in zip(before, model.hidden(texts), strict=True):
         np.testing.assert_allclose(one, other, atol=3e-6)
 

@@ -12,8 +12,8 @@ from small_base import EXACT, base, classified
 from unmask.commands.finetune import Finetune
 from unmask.config import build
 from unmask.errors import UserError
-from unmask.finetuning_seeds import Job
 from unmask.nn.batch import collate
+from unmask.runs.finetune import Job
 from unmask.tasks.base import HEAD
 
 torch.set_num_threads(1)

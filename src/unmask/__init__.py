@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unmask.loading import load as load
+    from unmask.inference.loading import load as load
 
     prepare: Callable[..., Any]
     pretrain: Callable[..., Any]
@@ -25,7 +25,7 @@ __all__ = ["convert", "evaluate", "fill", "finetune", "load", "predict", "prepar
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from unmask.loading import load as value
+        from unmask.inference.loading import load as value
     elif name in __all__:
         from unmask.calls import function
 

@@ -19,7 +19,7 @@ from unmask.models.shape import Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from unmask.model import Model
+    from unmask.inference.model import Model
 
 NEAR = 1e-4  # of the largest number: what another order of adding up may change
 
@@ -39,7 +39,7 @@ class Convert(Config):
 
     def run(self) -> list[str]:
         """Write and check; prints and returns what was absent, could not be carried, or was found, a line each."""
-        from unmask.loading import load
+        from unmask.inference.loading import load
 
         model = load(self.src, device="cpu")
         notes = [
@@ -67,10 +67,10 @@ class Converted(Config):
 
 def _write_hub(model: Model, out: Path) -> list[str]:
     from unmask import hub
-    from unmask.finetuned import Finetuned
+    from unmask.inference.finetuned import Finetuned
 
-    extra = model.task.described() if isinstance(model, Finetuned) else None
-    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer, extra)
+    task = model.task if isinstance(model, Finetuned) else None
+    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer, task)
 
 
 def _write_run(model: Model, src: str, out: Path) -> list[str]:
@@ -102,7 +102,7 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
     """Open and run what was written, beside what it was made from."""
     import torch
 
-    from unmask.loading import load
+    from unmask.inference.loading import load
 
     again = load(out, device="cpu")
     ids = torch.arange(min(model.shape.max_length, 200)) * 7919 % model.tokenizer.size
@@ -111,7 +111,7 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
         if not torch.equal(output, before[name]):
             raise RuntimeError(f"{out}: its {name} are not those of {model.source}; nothing was kept")
     notes = [f"opened again and run: {', '.join(after)} are equal bit for bit"]
-    return notes + _check_with_transformers(again, out, ids, after) if to == "hf" else notes
+    return notes + _check_with_transformers(model, out, ids, after) if to == "hf" else notes
 
 
 def _outputs(model: Model, ids: Tensor) -> dict[str, Tensor]:
@@ -135,19 +135,37 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
     transformers: Any = import_module("transformers")
     transformers.logging.set_verbosity_error()  # it reports heads that its class has no use for
     transformers.logging.disable_progress_bar()
-    which = "masked_lm" if "masked_lm" in model.heads else "states"
-    opened = (transformers.AutoModelForMaskedLM if which == "masked_lm" else transformers.AutoModel).from_pretrained(
-        out
-    )
+    which, cls, wanted = _asked(model, ids, ours)
+    opened = getattr(transformers, cls).from_pretrained(out)
     with torch.inference_mode():
         theirs = opened(ids[None])[0][0]
-    apart = (theirs - ours[which]).abs().max().item()
+    apart = (theirs - wanted).abs().max().item()
     text = model.tokenizer.decode(ids.tolist())
     (pieces,) = model.tokenizer.encode([text])
     same_tokens = (
         transformers.AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False)["input_ids"]
         == pieces.ids.tolist()
     )
-    if not (apart <= NEAR * ours[which].abs().max().item() and same_tokens):  # a NaN is no agreement
+    if not (apart <= NEAR * wanted.abs().max().item() and same_tokens):  # a NaN is no agreement
         raise RuntimeError(f"{out}: transformers reads it otherwise ({which} {apart:.1e} apart); nothing was kept")
-    return [f"opened with transformers: its {which} are within {apart:.1e}, its tokens are equal"]
+    return [f"opened with transformers ({cls}): its {which} are within {apart:.1e}, its tokens are equal"]
+
+
+def _asked(model: Model, ids: Tensor, ours: dict[str, Tensor]) -> tuple[str, str, Tensor]:
+    """What the two are compared by: its name, the class that gives it there, and what it is here."""
+    import torch
+
+    from unmask.inference.finetuned import Finetuned
+    from unmask.nn.batch import collate
+    from unmask.text.example import Example, Stream, Targets
+
+    if isinstance(model, Finetuned):
+        index = np.arange(len(ids) if model.task.architecture == "TokenClassification" else 1)
+        answers = {name: Targets(index, np.zeros_like(index)) for name in model.task.answers()}
+        batch = collate(Example({"encoder": Stream(ids.numpy(), np.array([len(ids)]))}, answers))
+        with torch.inference_mode():
+            logits = model.task.logits(model.network, batch)
+        return "logits", f"AutoModelFor{model.task.architecture}", logits.squeeze(0)
+    if "masked_lm" in model.heads:
+        return "masked_lm", "AutoModelForMaskedLM", ours["masked_lm"]
+    return "states", "AutoModel", ours["states"]

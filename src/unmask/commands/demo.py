@@ -107,7 +107,7 @@ def _counts(facts: Mapping[str, int]) -> str:
 
 def _print_masks(console: Console, run: Path) -> None:
     """The texts with the likeliest tokens for their masks."""
-    from unmask.loading import load
+    from unmask.inference.loading import load
 
     model = load(run)
     console.print("\nFilled masks", style="bold")

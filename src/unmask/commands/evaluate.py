@@ -26,7 +26,7 @@ class Evaluate(Config):
 
     def run(self) -> dict[str, float]:
         """Print and return the scores."""
-        from unmask.loading import load_finetuned
+        from unmask.inference.loading import load_finetuned
         from unmask.training.checkpoint import replace_file
 
         model = load_finetuned(self.model, self.device, self.precision)

@@ -24,7 +24,7 @@ class Fill(Config):
 
     def run(self) -> list[list[list[tuple[str, float]]]]:
         """Print a table per text; returns, for every text and mask in it, tokens and probabilities."""
-        from unmask.loading import load
+        from unmask.inference.loading import load
 
         model = load(self.model, device=self.device)
         found = [model.fill(text, self.k) for text in self.texts]

@@ -12,7 +12,7 @@ from unmask.config import choice
 from unmask.training.settings import Course
 
 if TYPE_CHECKING:
-    from unmask.finetuned import Finetuned
+    from unmask.inference.finetuned import Finetuned
     from unmask.tasks.base import Task
     from unmask.tuning.base import Tuning
 
@@ -67,7 +67,7 @@ class Finetune(Course):
 
     def run(self) -> Finetuned:
         """Train every seed, write the run's page, and return the best model; its ``result`` holds the figures."""
-        from unmask.finetuning_seeds import finetune
+        from unmask.runs.finetune import finetune
 
         return finetune(self)
 

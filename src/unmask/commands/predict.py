@@ -33,7 +33,7 @@ class Predict(Config):
 
     def run(self) -> list[Prediction]:
         """Write or print; what was cut is counted on standard error."""
-        from unmask.loading import load_finetuned
+        from unmask.inference.loading import load_finetuned
         from unmask.tasks._written import form
         from unmask.training.checkpoint import replace_file
 

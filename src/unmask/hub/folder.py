@@ -23,6 +23,7 @@ from unmask.training import weights
 from unmask.training.checkpoint import write_file
 
 if TYPE_CHECKING:
+    from unmask.tasks.base import Task
     from unmask.text.tokenizer import Tokenizer
 
 EMBEDDINGS = "backbone.embeddings.tokens.weight"
@@ -33,12 +34,13 @@ ARCHITECTURES = {
         ("masked_lm",): "BertForMaskedLM",
         ("next_sentence",): "BertForNextSentencePrediction",
         ("masked_lm", "next_sentence"): "BertForPreTraining",
-        ("task.classifier",): "BertForTokenClassification",
-        ("task.classifier", "task.pooler"): "BertForSequenceClassification",
     },
     "modernbert": {(): "ModernBertModel", ("masked_lm",): "ModernBertForMaskedLM"},
 }
-"Their class by the heads it has, ours named; of a task's head, its layers."
+"Their class by the heads it has, ours named."
+
+TASKS = {"bert": ("BertFor", ("cls",)), "modernbert": ("ModernBertFor", ("cls", "mean"))}
+"Of a task, the beginning of their class, and what their classifier can read its answer from."
 
 LAST = {"masked_lm": "heads.masked_lm.bias", "next_sentence": "heads.next_sentence.classifier.weight"}
 "A head is there if this weight of it is; then all of it must be."
@@ -85,7 +87,7 @@ def write(
     shape: Shape,
     tensors: Mapping[str, Tensor],
     tokenizer: Tokenizer,
-    extra: Mapping[str, Any] | None = None,
+    task: Task | None = None,
 ) -> list[str]:
     """Write a folder that ``AutoModel…`` and ``AutoTokenizer`` open; returns what could not be carried, a line each.
 
@@ -94,20 +96,20 @@ def write(
         shape: What the model is.
         tensors: Its weights by our names, ``backbone.…`` and ``heads.…``.
         tokenizer: Its tokenizer.
-        extra: More settings for ``config.json``, such as the labels of a task.
+        task: What its head ``task`` answers, if it has one.
 
     Raises:
-        UserError: The folder is taken or cannot be written, or the shape has parts their family lacks.
+        UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder}: is not empty; name a new folder")
     found = to_theirs(shape.family, tensors)
     config = {
-        "architectures": [_architecture(folder, shape, tensors)],
+        "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
         **write_shape(shape, folder / "config.json"),
         **_special(shape, tokenizer),
-        **(extra or {}),
+        **(task.described() if task else {}),
     }
     _write_whole(folder, config, found, tokenizer)
     lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
@@ -117,15 +119,16 @@ def write(
     return notes
 
 
-def _architecture(folder: Path, shape: Shape, tensors: Iterable[str]) -> str:
+def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> str:
     """Their class that has these heads. A task's head must be one of theirs, for it is what was asked for."""
-    parts = {tuple(name.split(".")[1:3]) for name in tensors if name.startswith("heads.")}
-    layers = sorted(layer for head, layer in parts if head == "task")
-    heads = [f"task.{layer}" for layer in layers] or [h for h in heads_of(shape) if h in {head for head, _ in parts}]
-    if (known := ARCHITECTURES[shape.family].get(tuple(heads))) is None:
-        fits = "a bert, tagging or classifying from its first token (pool cls), would fit"
-        raise UserError(f"{folder}: Hugging Face's {shape.family} has no head of {', '.join(layers)}; {fits}")
-    return known
+    if task is None:
+        there = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
+        return ARCHITECTURES[shape.family][tuple(head for head in heads_of(shape) if head in there)]
+    beginning, pools = TASKS[shape.family]
+    if (pool := task.described().get("classifier_pooling", "cls")) not in pools:
+        fits = "; ".join(f"{family}: {', '.join(pools)}" for family, (_, pools) in TASKS.items())
+        raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
+    return beginning + task.architecture
 
 
 def _write_whole(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:

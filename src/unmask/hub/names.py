@@ -45,6 +45,9 @@ RULES: dict[str, dict[str, str]] = {
         "heads.masked_lm.dense": "head.dense",
         "heads.masked_lm.norm": "head.norm",
         "heads.masked_lm": "decoder",
+        "heads.task.dense": "head.dense",
+        "heads.task.norm": "head.norm",
+        "heads.task.classifier": "classifier",
     },
 }
 

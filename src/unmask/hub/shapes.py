@@ -137,6 +137,7 @@ def _write_modernbert(shape: Shape) -> dict[str, Any]:
         **MODERNBERT_FIXED,
         "local_attention": shape.window or MODERNBERT_DEFAULTS["local_attention"],
         "mlp_dropout": shape.dropout,
+        "classifier_dropout": shape.dropout,
         **{f"{part}_bias": shape.bias for part in ("norm", "attention", "mlp", "classifier")},
         "decoder_bias": True,
         "layer_types": kinds,

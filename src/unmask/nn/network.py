@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch
@@ -42,3 +44,12 @@ class Network(nn.Module):
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
         """The losses of these heads at their targets."""
         return {name: cross_entropy(self.logits(batch, name), batch.targets[name].labels) for name in heads}
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """No dropout and no gradients for a while."""
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
+from unmask.nn.norm import LayerNorm
 from unmask.nn.pooling import pooling
 
 
@@ -15,56 +18,89 @@ class Sizes(Protocol):
     """What a head needs to know of a model."""
 
     @property
+    def family(self) -> Literal["bert", "modernbert"]: ...  # noqa: D102
+    @property
     def width(self) -> int: ...  # noqa: D102
     @property
     def dropout(self) -> float: ...  # noqa: D102
     @property
     def init_std(self) -> float: ...  # noqa: D102
+    @property
+    def norm_eps(self) -> float: ...  # noqa: D102
+    @property
+    def bias(self) -> bool: ...  # noqa: D102
 
 
-def _linear(into: int, out: int, std: float) -> nn.Linear:
-    layer = nn.Linear(into, out)
+def _linear(into: int, out: int, std: float, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(into, out, bias=bias)
     nn.init.trunc_normal_(layer.weight, std=std, a=-3 * std, b=3 * std)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
-class Classifier(nn.Module):
-    """Dense and tanh (BERT's pooler), dropout, and a choice among C labels (Devlin 2018)."""
+class Head(nn.Module):
+    """Dropout, and a choice among C labels (Devlin 2018, §5.3).
 
-    def __init__(self, sizes: Sizes, labels: int):
+    Args:
+        sizes: the model's.
+        labels: C.
+        pool: what one answer of a sequence is read from: ``cls``, its first state; ``mean``, ``max``, ``attention``.
+    """
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
         super().__init__()
-        self.pooler = _linear(sizes.width, sizes.width, sizes.init_std)
+        self.pooling = None if pool == "cls" else pooling(pool, sizes.width)
         self.dropout = Dropout(sizes.dropout)
         self.classifier = _linear(sizes.width, labels, sizes.init_std)
 
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """What comes before the choice."""
+        return x_MD
+
     def forward(self, x_MD: Tensor) -> Tensor:
         """States [M, D] to logits [M, C]."""
-        logits: Tensor = self.classifier(self.dropout(self.pooler(x_MD).tanh()))
+        logits: Tensor = self.classifier(self.dropout(self.transform(x_MD)))
         return logits
-
-
-class PooledClassifier(Classifier):
-    """The same of one vector made of all states of a sequence: their mean, largest values, or a learned mean."""
-
-    def __init__(self, sizes: Sizes, labels: int, pool: str):
-        super().__init__(sizes, labels)
-        self.pooling = pooling(pool, sizes.width)
 
     def over(self, x_TD: Tensor, layout: Layout) -> Tensor:
-        """States [T, D] to logits [N, C]."""
-        return self(self.pooling(x_TD, layout))
-
-
-class Tagger(nn.Module):
-    """Dropout, and a choice among C labels for each word (Devlin 2018, §5.3)."""
-
-    def __init__(self, sizes: Sizes, labels: int):
-        super().__init__()
-        self.dropout = Dropout(sizes.dropout)
-        self.classifier = _linear(sizes.width, labels, sizes.init_std)
-
-    def forward(self, x_MD: Tensor) -> Tensor:
-        """States [M, D] to logits [M, C]."""
-        logits: Tensor = self.classifier(self.dropout(x_MD))
+        """States [T, D] to logits [N, C], of one vector a sequence."""
+        assert self.pooling is not None
+        logits: Tensor = self(self.pooling(x_TD, layout))
         return logits
+
+
+class PoolerHead(Head):
+    """The same after dense and tanh, BERT's pooler (Devlin 2018, §4.1)."""
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
+        super().__init__(sizes, labels, pool)
+        self.pooler = _linear(sizes.width, sizes.width, sizes.init_std)
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dense and tanh."""
+        return torch.tanh(self.pooler(x_MD))
+
+
+class TransformHead(Head):
+    """The same after dense, GELU and norm, as in the head of masked LM (Warner 2024's code, ModernBERT)."""
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
+        super().__init__(sizes, labels, pool)
+        self.dense = _linear(sizes.width, sizes.width, sizes.init_std, sizes.bias)
+        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dense, GELU, norm."""
+        normed: Tensor = self.norm(F.gelu(self.dense(x_MD)))
+        return normed
+
+
+def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
+    """A family's head for one answer a sequence."""
+    return {"bert": PoolerHead, "modernbert": TransformHead}[sizes.family](sizes, labels, pool)
+
+
+def tagger(sizes: Sizes, labels: int) -> Head:
+    """A family's head for an answer a word."""
+    return {"bert": Head, "modernbert": TransformHead}[sizes.family](sizes, labels)

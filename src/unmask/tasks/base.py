@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -65,56 +66,58 @@ class Prediction:
 class Task(Objective):
     """An objective whose answers people gave."""
 
+    architecture: ClassVar[str]  # what Hugging Face calls a model of it: {family}For{architecture}
+
     labels: tuple[str, ...] = Field((), description="The labels; by default those of the training file")
     length: int | None = Field(
         None, ge=8, description="Most tokens of a sequence; by default as many as the base was trained with"
     )
 
     @property
+    @abstractmethod
     def main_score(self) -> str:
         """The score that decides which checkpoint is best; the higher the better."""
-        raise NotImplementedError
 
     @property
     def reads_all(self) -> bool:
         """Whether the head reads every token's state, not only those where it answers."""
         return False
 
+    @abstractmethod
     def fit(self, path: Path) -> tuple[Self, Rows]:
         """Read the training file, and settle what it decides: labels, columns, weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, path: Path, labelled: bool = True) -> Rows:
         """Rows of a file.
 
         Raises:
             UserError: names the file and row of what is missing, or of a label that training lacks.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, inputs: Sequence[Any]) -> Rows:
         """Rows of Python values, without labels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:
         """Rows as tokens with answers; the answers are 0 where there are no labels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:
         """What logits [M, C] say of each row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """How well predictions agree with what people said."""
-        raise NotImplementedError
 
+    @abstractmethod
     def details(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
         """``labels`` and ``confusion`` as `unmask.report` wants them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample_of(self, texts: tuple[str, ...]) -> dict[str, Any]:
         """How a row is shown: its ``text`` or its ``words``."""
-        raise NotImplementedError
 
     def answers(self) -> tuple[str, ...]:
         """The one head of a task."""

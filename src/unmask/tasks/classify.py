@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 class Classify(Task):
     """Say which label, or which labels, a text or a pair of texts has.
 
-    Dense and tanh over the first token's state, or over all tokens' states pooled; then a choice.
+    The head is the family's: BERT's dense and tanh, or ModernBERT's dense, GELU and norm; then a choice. It reads the
+    first token's state, or all tokens' states pooled.
     """
+
+    architecture: ClassVar[str] = "SequenceClassification"
 
     text: str | None = Field(
         None,
@@ -82,12 +85,10 @@ class Classify(Task):
         return self.pool != "cls"
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
-        """The classifier, with the shape's own dropout."""
-        from unmask.nn.task_heads import Classifier, PooledClassifier
+        """The family's classifier, with the shape's own dropout."""
+        from unmask.nn.task_heads import classifier
 
-        if self.reads_all:
-            return {HEAD: PooledClassifier(shape, len(self.labels), self.pool)}
-        return {HEAD: Classifier(shape, len(self.labels))}
+        return {HEAD: classifier(shape, len(self.labels), self.pool)}
 
     def logits(self, net: Network, batch: Batch) -> Tensor:
         """[N, C]: of the first tokens, or of all tokens together."""
@@ -200,7 +201,7 @@ class Classify(Task):
     def described(self) -> dict[str, Any]:
         """What Hugging Face's ``config.json`` says of it."""
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
-        return {**super().described(), "problem_type": kind}
+        return {**super().described(), "problem_type": kind, "classifier_pooling": self.pool}
 
     @property
     def _settled(self) -> _columns.Columns:

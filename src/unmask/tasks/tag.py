@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,8 @@ class Tag(Task):
     classes of their own.
     """
 
+    architecture: ClassVar[str] = "TokenClassification"
+
     word_column: int = Field(1, ge=1, description="Column of the words, counted from 1")
     tag_column: int | None = Field(None, ge=1, description="Column of the tags; by default the last")
     digits: bool | None = Field(
@@ -54,10 +56,10 @@ class Tag(Task):
         return "f1" if self.chunked else "accuracy"
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
-        """A choice for each word, with the shape's own dropout."""
-        from unmask.nn.task_heads import Tagger
+        """The family's choice for each word, with the shape's own dropout."""
+        from unmask.nn.task_heads import tagger
 
-        return {HEAD: Tagger(shape, len(self.labels))}
+        return {HEAD: tagger(shape, len(self.labels))}
 
     def fit(self, path: Path) -> tuple[Self, Rows]:
         """Read the training file; settle the labels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
-from unmask.nn.network import Network
+from unmask.nn.network import Network, evaluating
 from unmask.objectives.base import Objective
 from unmask.text import sampling
 from unmask.text.example import Array, Example, Stream, Targets
@@ -33,15 +32,6 @@ def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> 
     return Network(Encoder(shape), heads)
 
 
-@contextmanager
-def evaluating(network: Network) -> Iterator[None]:
-    """No dropout and no gradients for a while."""
-    network.eval()
-    with torch.no_grad():
-        yield
-    network.train()
-
-
 class Pretraining:
     """A network that answers objectives on a corpus."""
 
@@ -59,6 +49,11 @@ class Pretraining:
         self.weights = {head: o.weight for o in self.objectives for head in o.answers()}
         self.steps_per_epoch = plan.rows / plan.rows_per_step
         self.data = plan.corpus.hash
+
+    def check(self) -> None:
+        """Refuse held-out text that the objectives cannot use now, not after hours of training."""
+        for _ in self._held_out_batches():
+            pass
 
     def batches(self, step: int) -> list[Batch]:
         """This rank's part of a step, in as many pieces as are accumulated."""
@@ -126,7 +121,8 @@ class Pretraining:
         return totals
 
     def _held_out_batches(self) -> Iterator[Batch]:
-        assert self.held_out is not None
+        if self.held_out is None:
+            return
         whole = int(np.ceil(self.held_out.rows / self.held_out.rows_per_step))
         for step in range(min(HELD_OUT_STEPS, whole)):
             yield self._batch(self.held_out, step, 0, 1)

@@ -10,12 +10,13 @@ import torch
 import yaml
 from torch import Tensor
 
-from unmask import finetuned, hub
+from unmask import hub
 from unmask.config import build, folder
 from unmask.errors import UserError
-from unmask.finetuned import Finetuned
 from unmask.hub.remote import HUB, fetch
-from unmask.model import Model
+from unmask.inference import finetuned
+from unmask.inference.finetuned import Finetuned
+from unmask.inference.model import Model
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.network import Network

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from unmask.finetuned import Finetuned
+from unmask.inference.finetuned import Finetuned
 from unmask.tasks.base import LONGEST_LIST, Encoded, Rows
 
 

@@ -1,26 +1,26 @@
-"""Fine-tuning as the loop sees it: labelled rows, a task, a network. T tokens, M answers, D width, C labels."""
+"""Fine-tuning as the loop sees it: labelled rows, a task, a network."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from unmask.model import TOKENS_AT_ONCE, Model
+from unmask.inference.model import Model
+from unmask.inference.source import Source
 from unmask.models.encoder import Encoder
-from unmask.nn.batch import Batch, collate
-from unmask.nn.heads import SequenceRelationHead
+from unmask.nn.batch import Batch
+from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network
-from unmask.nn.task_heads import Classifier
-from unmask.pretraining import evaluating
+from unmask.nn.task_heads import PoolerHead, TransformHead
 from unmask.tasks.base import HEAD, Encoded, Rows, Task
-from unmask.text.batches import by_length
 from unmask.text.chance import permutation
 from unmask.text.example import Array
 from unmask.training.settings import Training
@@ -30,72 +30,27 @@ from unmask.tuning.base import Tuning
 def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: bool) -> Network:
     """A base's network with the task's head instead of its own; the seed alone decides what is new.
 
-    Where the head begins with BERT's pooler and the base has learned one, that one is taken over.
+    Where the head begins with layers that a head of the base has learned (BERT's pooler with next_sentence,
+    ModernBERT's dense and norm with masked_lm), these are taken over, as Hugging Face does.
     """
     torch.manual_seed(seed)
     network = Network(Encoder(base.shape), task.heads(base.shape))
     if pretrained:
         network.backbone.load_state_dict(base.network.backbone.state_dict())
-        head = network.heads[HEAD]
-        learned = [h.pooler for h in base.network.heads.values() if isinstance(h, SequenceRelationHead)]
-        if learned and type(head) is Classifier:
-            head.pooler.load_state_dict(learned[0].state_dict())
+        _take_over(network.heads[HEAD], base.network.heads.values())
     tuning.prepare(network)
     return network
 
 
-@dataclass
-class Source:
-    """Encoded rows as batches, and the states of a backbone that does not move."""
-
-    encoded: Encoded
-    task: Task
-    states: Tensor | None = None  # [T, D] if the head reads all states, else [M, D], those where it answers
-
-    def batch(self, numbers: Array | list[int]) -> Batch:
-        """The sequences with these numbers."""
-        numbers = np.asarray(numbers)
-        batch = collate(self.encoded.data.pick(numbers))
-        if self.states is not None:
-            batch.states["encoder"] = self.states[torch.from_numpy(self._kept(numbers))]
-            if not self.task.reads_all:
-                batch.targets[HEAD].index = torch.arange(len(batch.targets[HEAD].index))
-        return batch
-
-    def _kept(self, numbers: Array) -> Array:
-        """Where the states of these sequences are kept."""
-        data = self.encoded.data
-        return data.tokens(numbers) if self.task.reads_all else data.answers(HEAD, numbers)
-
-    @torch.no_grad()
-    def remember(self, network: Network, path: Path) -> None:
-        """Compute the backbone's states once, into a file that is mapped into memory."""
-        data = self.encoded.data
-        weight = next(network.backbone.parameters())
-        rows = len(data.stream.tokens if self.task.reads_all else data.example.targets[HEAD].index)
-        width = network.heads[HEAD].get_parameter("classifier.weight").shape[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = torch.from_file(str(path), shared=True, size=rows * width, dtype=weight.dtype).view(rows, width)
-        with evaluating(network):
-            for group in by_length(data.lengths, TOKENS_AT_ONCE):
-                batch = self.batch(group).to(weight.device)
-                states = network.states(batch)
-                kept = states if self.task.reads_all else states[batch.targets[HEAD].index]
-                found[torch.from_numpy(self._kept(np.asarray(group)))] = kept.cpu()
-        self.states = found
-
-    def answer(self, network: Network, device: torch.device) -> tuple[Array, Loss]:
-        """Logits [M, C] as float32, and the loss of all answers together."""
-        total, count = 0.0, 0
-        logits = np.zeros((len(self.encoded.rows), len(self.task.labels)), np.float32)
-        with evaluating(network):
-            for group in by_length(self.encoded.data.lengths, TOKENS_AT_ONCE):
-                batch = self.batch(group).to(device)
-                said = self.task.logits(network, batch)
-                loss = self.task.loss_of(said, batch.targets[HEAD].labels)
-                total, count = total + float(loss.total), count + loss.count
-                logits[self.encoded.data.answers(HEAD, np.asarray(group))] = said.float().cpu().numpy()
-        return logits, Loss(torch.tensor(total), count)
+def _take_over(head: nn.Module, learned: Iterable[nn.Module]) -> None:
+    if getattr(head, "pooling", None) is not None:
+        return  # what was learned of single states says nothing of their means
+    for other in learned:
+        if isinstance(head, PoolerHead) and isinstance(other, SequenceRelationHead):
+            head.pooler.load_state_dict(other.pooler.state_dict())
+        if isinstance(head, TransformHead) and isinstance(other, MaskedLMHead):
+            head.dense.load_state_dict(other.dense.state_dict())
+            head.norm.load_state_dict(other.norm.state_dict())
 
 
 @dataclass

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask import finetuned
 from unmask.config import to_yaml
 from unmask.errors import UserError
-from unmask.estimate import estimate, in_words
-from unmask.finetuned import WEIGHTS, Finetuned
-from unmask.finetuning import Finetuning, Source, network_of, steps_per_epoch
-from unmask.finetuning_told import print_scores, samples, told
 from unmask.hub.remote import HUB
-from unmask.loading import load, load_finetuned, read_settings
+from unmask.inference import finetuned
+from unmask.inference.finetuned import WEIGHTS, Finetuned
+from unmask.inference.loading import load, load_finetuned, read_settings
+from unmask.inference.source import Source
 from unmask.report import write_card, write_report
+from unmask.runs.estimate import estimate, in_words
+from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
+from unmask.runs.told import print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints, read_tensors, replace_file
@@ -31,7 +32,7 @@ from unmask.training.settings import Course, Training
 
 if TYPE_CHECKING:
     from unmask.commands.finetune import Finetune
-    from unmask.model import Model
+    from unmask.inference.model import Model
 
 LONGEST = 512  # tokens of a sequence, where nothing says what the base was trained with
 TOKENS, FEWEST, MOST, PASS = 1024, 16, 128, 50  # by default: tokens in a step, rows in it, steps in an epoch

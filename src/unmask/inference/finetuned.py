@@ -14,9 +14,9 @@ from torch import Tensor
 
 from unmask.config import Config, build, folder
 from unmask.errors import UserError
-from unmask.finetuning import Source
 from unmask.hub.remote import HUB, fetch
-from unmask.model import Model
+from unmask.inference.model import Model
+from unmask.inference.source import Source
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.network import Network

@@ -1,0 +1,1 @@
+"""What a run does, from what it is given to the page it leaves."""

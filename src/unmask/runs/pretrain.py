@@ -1,0 +1,147 @@
+"""A pre-training from a corpus to a page: settle, train, keep the best, tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unmask.config import to_yaml
+from unmask.presets import name_of
+from unmask.report import write_card, write_report
+from unmask.runs.estimate import estimate, in_words
+from unmask.runs.pretraining import Pretraining, network_of
+from unmask.text.corpus import Corpus
+from unmask.text.sampling import Plan
+from unmask.training.checkpoint import Checkpoints, read_tensors, replace_file
+from unmask.training.loop import Trainer, train
+from unmask.training.placement import Placement, leave
+from unmask.training.progress import Progress
+from unmask.training.record import Record, write_result
+from unmask.training.run import opened
+
+if TYPE_CHECKING:
+    from unmask.commands.pretrain import Pretrain
+
+
+def pretrain(config: Pretrain) -> dict[str, Any]:
+    """Train to the end, or continue to it; see `commands.pretrain`."""
+    corpus = Corpus.open(config.corpus)
+    config = config.resolved(corpus.tokenizer.size)
+    if config.dry_run:
+        estimated = estimate(_trainer(config, corpus))
+        print(to_yaml(config) + in_words(estimated))
+        return estimated
+    with opened(config.out, config, config.overwrite):
+        return _train(config, corpus)
+
+
+def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
+    """Build, train, and write down what came of it."""
+    trainer = _trainer(config, corpus)
+    done = trainer.begin()
+    if not trainer.placement.main:
+        train(trainer, lambda line: None)
+        leave()
+        return {}
+    corpus.tokenizer.save(config.out)
+    with _logging(config.out, trainer, done) as log:
+        train(trainer, log)
+    leave()
+    return _finish(config, corpus, trainer)
+
+
+@contextmanager
+def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Lines of metrics into the run's folder and, some of their figures, before the user's eyes."""
+    with Record(run, done) as record, Progress("pretrain", trainer.state.steps, done) as progress:
+
+        def log(line: dict[str, Any]) -> None:
+            written = record.log(line)
+            shown = {key: written[key] for key in ("loss", "tokens_per_second") if written.get(key) is not None}
+            if line["split"] == "train":
+                progress.update(line["step"], **shown)
+
+        yield log
+
+
+def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
+
+    placement = Placement.of(config)
+    network = network_of(config.model, config.objectives, config.seed)
+    work = Pretraining(
+        network,
+        config.objectives,
+        _plan(config, corpus, config.batch_size),
+        _held_out(config, corpus),
+        config,
+        placement,
+    )
+    return Trainer(work, config, placement, Checkpoints(config.out, config.keep))
+
+
+def _plan(config: Pretrain, corpus: Corpus, rows: int) -> Plan:
+    """How a corpus becomes steps of this many rows."""
+    assert config.input_format is not None  # resolved
+    return Plan(corpus, config.input_format, config.length, rows, config.seed)
+
+
+def _held_out(config: Pretrain, corpus: Corpus) -> Plan | None:
+    """The same of the held-out documents; fewer rows a step where there are few of them."""
+    if corpus.valid is None:
+        return None
+    return _plan(config, corpus.valid, min(_plan(config, corpus.valid, 1).rows, config.batch_size))
+
+
+def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    """The figures of the best checkpoint, some filled masks, the page and the card."""
+    work: Pretraining = trainer.work  # type: ignore[assignment]
+    best = trainer.checkpoints.best
+    assert best is not None  # the last step was saved
+    trainer.weights.load(read_tensors(best / "model.safetensors"))
+    samples = {"fill": work.filled(5)}
+    replace_file(config.out / "samples.json", json.dumps(samples, ensure_ascii=False).encode())
+    result = write_result(config.out, _facts(config, corpus, trainer))
+    write_report(config.out)
+    write_card(config.out)
+    print(config.out / "report.html")
+    return result
+
+
+def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    """What `result.json` says of a pre-training run."""
+    work: Pretraining = trainer.work  # type: ignore[assignment]
+    figures, state = work.evaluate(), trainer.state
+    return {
+        "kind": "pretrain",
+        "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
+        "language": corpus.index.get("language"),
+        "figures": figures,
+        "held_out": "valid",
+        "main": "loss",
+        "seeds": [config.seed],
+        "steps": state.steps,
+        "tokens": state.tokens,
+        "seconds": state.seconds,
+        "device": trainer.placement.device.type,
+        "precision": str(trainer.placement.dtype).removeprefix("torch."),
+        "model": {
+            "name": name_of(config.model),
+            "parameters": sum(p.numel() for p in work.network.parameters()),
+            **config.model.model_dump(),
+        },
+        "data": {
+            "documents": corpus.documents,
+            "sentences": corpus.sentences,
+            "tokens": corpus.tokens,
+            "vocabulary": corpus.tokenizer.size,
+            "fill": work.plan.fill,
+            "cut sentences": work.plan.cut,
+        },
+        "chosen": {
+            **config.model_dump(mode="json", exclude_defaults=True, exclude={"out", "overwrite", "model"}),
+            "model": name_of(config.model),
+        },
+    }
