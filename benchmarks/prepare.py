@@ -29,6 +29,9 @@ from unmask.text.tokenizer import Tokenizer
 MEGABYTES = 20
 """Text that is prepared in a turn."""
 
+UNITS, ROWS = ("token", "whole_word", "span"), (32, 512)
+"""What is masked, and in batches of how many rows: a processor's step and a GPU's."""
+
 
 def ours(text: str, vocabulary: str, language: str) -> Run:
     out = Path(tempfile.mkdtemp())
@@ -85,8 +88,8 @@ def mapped(text: str, vocabulary: str, language: str) -> Run:
     return run
 
 
-def masking(text: str, vocabulary: str, language: str, unit: str) -> Run:
-    """A batch of 32 x 128 tokens of a corpus, masked."""
+def masking(text: str, vocabulary: str, language: str, unit: str, rows: int) -> Run:
+    """A batch of so many rows of 128 tokens of a corpus, masked."""
     from unmask.text.chance import Chance
     from unmask.text.corruption import mask_tokens
     from unmask.text.example import Stream
@@ -94,13 +97,16 @@ def masking(text: str, vocabulary: str, language: str, unit: str) -> Run:
     out = Path(tempfile.mkdtemp())
     tokenizer = Tokenizer.load(vocabulary)
     shard = prepare(Sources([text]), out, tokenizer, language=language).corpus.shard(0)
-    units = np.cumsum(shard.words[:4096])
-    stream = Stream(np.array(shard.tokens[:4096], np.int32), np.full(32, 128), units=units)
+    tokens = rows * 128
+    stream = Stream(
+        np.array(shard.tokens[:tokens], np.int32), np.full(rows, 128), units=np.cumsum(shard.words[:tokens])
+    )
+    repeats = 16_000 // rows
 
     def run() -> float:
-        for step in range(500):
-            mask_tokens(stream, tokenizer, Chance.of(0, step, np.arange(32)), unit=unit)
-        return 500.0 * 4096
+        for step in range(repeats):
+            mask_tokens(stream, tokenizer, Chance.of(0, step, np.arange(rows)), unit=unit)
+        return float(repeats * tokens)
 
     return run
 
@@ -143,11 +149,11 @@ def masks(text: Path, rounds: int) -> None:
         _excerpt(text, part, 1)
         Tokenizer.train(part.open(encoding="utf-8")).save(vocabulary)
         settings = {"text": str(part), "vocabulary": str(vocabulary), "language": "en", "program": "masking"}
-        units = ("token", "whole_word", "span")
-        measured = compare(__file__, [Program(unit, {**settings, "unit": unit}) for unit in units], rounds)
-        print("\n| masking | tokens/s |\n|---|---|")
-        for unit in units:
-            print(f"| {unit} | {measured[unit].speed:,.0f} |")
+        cases = {f"{unit}, {n} rows": {"unit": unit, "rows": n} for unit in UNITS for n in ROWS}
+        measured = compare(__file__, [Program(name, {**settings, **case}) for name, case in cases.items()], rounds)
+        print("\n| masking, rows of 128 | tokens/s |\n|---|---|")
+        for name in cases:
+            print(f"| {name} | {measured[name].speed:,.0f} |")
 
 
 def memory(text: Path, sizes: list[int]) -> None:

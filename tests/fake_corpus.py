@@ -26,6 +26,10 @@ class FakeTokenizer:
     def special(self) -> Array:
         return np.arange(self.size) < SPECIAL
 
+    @property
+    def ordinary(self) -> Array:
+        return np.arange(SPECIAL, self.size)
+
 
 @dataclass
 class FakeCorpus:

@@ -13,6 +13,7 @@ import numpy as np
 
 from unmask.text.chance import Chance, again, fraction
 from unmask.text.example import Array, Stream, Targets
+from unmask.text.sequences import runs, stretches
 from unmask.text.spans import choose_spans
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def choose_tokens(units: Array, bits: Array, rate: float) -> Array:
 
 def choose_words(units: Array, bits: Array, rate: float) -> Array:
     """[M] places of whole units, each unit chosen by the number of its first token."""
-    places = np.flatnonzero(units >= 0)
-    first = np.flatnonzero(np.diff(units[places], prepend=-1))
-    chosen = bits[places[first]] < _threshold(rate)
-    return places[np.repeat(chosen, np.diff(first, append=len(places)))]
+    begin, end = runs(units)
+    chosen, numbers = bits[begin] < _threshold(rate), units[begin]
+    for part in np.flatnonzero(numbers[1:] == numbers[:-1]) + 1:  # of a unit that a special token parts
+        chosen[part] = chosen[part - 1]
+    which = np.flatnonzero(chosen)
+    return stretches(begin[which], end[which] - begin[which])
 
 
 def _threshold(rate: float) -> np.uint64:
@@ -90,5 +93,5 @@ def _threshold(rate: float) -> np.uint64:
 
 def _ordinary(tokenizer: Tokenizer, bits: Array) -> Array:
     """Tokens that are not special, each as likely."""
-    ordinary = np.flatnonzero(~tokenizer.special)
+    ordinary = tokenizer.ordinary
     return ordinary[((bits >> np.uint64(32)) * np.uint64(len(ordinary))) >> np.uint64(32)]

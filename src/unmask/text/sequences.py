@@ -24,6 +24,13 @@ def stretches(starts: Array, lengths: Array) -> Array:
     return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
 
 
+def runs(units: Array) -> tuple[Array, Array]:
+    """Where the units begin [U] and end [U], special tokens (-1) left out; what one of these parts is two."""
+    borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))
+    kept = np.flatnonzero(units[borders[:-1]] >= 0)
+    return borders[kept], borders[kept + 1]
+
+
 @dataclass(frozen=True)
 class Text:
     """N stretches of a pool of tokens; a stretch may be empty."""

@@ -12,29 +12,36 @@ import numpy as np
 
 from unmask.text.chance import again, fraction
 from unmask.text.example import Array
-from unmask.text.sequences import stretches
+from unmask.text.sequences import runs, stretches
 
 LENGTHS = np.arange(1, 11)
 SHARES = 0.2 * 0.8 ** (LENGTHS - 1) / (1 - 0.8**10)
+
+
+def _expected() -> tuple[Array, Array]:
+    """E[max(min(w, m), r)] = A[m, k] r + B[m, k] for a length w and k <= r < k + 1; m and k from 0 to 10."""
+    lengths = np.minimum(LENGTHS, np.arange(11)[:, None])[:, None]  # [m, 1, w]
+    below = lengths <= np.arange(11)[:, None]  # [m, k, w]
+    return (SHARES * below).sum(-1), (SHARES * lengths * ~below).sum(-1)
+
+
+SLOPES, SHIFTS = _expected()
 
 
 @dataclass(frozen=True)
 class _Words:
     """The words of a batch, by stretch."""
 
-    places: Array  # [E] every token that is not special
-    first: Array  # [U+1] the first of ``places`` in each word, and E
+    begin: Array  # [U] the first place of each word
+    end: Array  # [U] and the one after its last
     stretch_first: Array  # [S] the first word of each stretch
     counts: Array  # [S] words in each stretch
 
     @classmethod
     def of(cls, units: Array) -> _Words:
-        places = np.flatnonzero(units >= 0)
-        borders = np.diff(units[places], prepend=-1) != 0
-        gaps = np.diff(places, prepend=-2) != 1
-        first = np.flatnonzero(borders | gaps)
-        stretch_first = np.flatnonzero(gaps[first])
-        return cls(places, np.append(first, len(places)), stretch_first, np.diff(stretch_first, append=len(first)))
+        begin, end = runs(units)
+        first = np.flatnonzero(np.concatenate([begin[:1] >= 0, begin[1:] != end[:-1]]))
+        return cls(begin, end, first, np.diff(first, append=len(begin)))
 
 
 def choose_spans(units: Array, bits: Array, rate: float) -> tuple[Array, Array]:
@@ -46,20 +53,19 @@ def choose_spans(units: Array, bits: Array, rate: float) -> tuple[Array, Array]:
     between two. In stretches of few words a span may find no room; it is then shortened.
     """
     words = _Words.of(units)
-    numbers = bits[words.places[words.first[:-1]]]  # [U] each word has its own
+    numbers = bits[words.begin]  # [U] each word has its own
     lengths = _span_lengths(words, numbers, rate)
     starts = _span_starts(words, numbers, lengths)
     taken = lengths > 0
     first = (starts + words.stretch_first[:, None])[taken]
-    begin, end = words.first[first], words.first[first + lengths[taken]]
-    index = words.places[stretches(begin, end - begin)]
-    return index, np.repeat(words.places[begin], end - begin)
+    begin, end = words.begin[first], words.end[first + lengths[taken] - 1]
+    return stretches(begin, end - begin), np.repeat(begin, end - begin)
 
 
 def _draws(words: _Words, numbers: Array, n: int, columns: int) -> Array:
     """[S, K] numbers in [0, 1): span k of a stretch takes those of its k-th word."""
-    at = words.stretch_first[:, None] + np.arange(columns)
-    return fraction(again(numbers, n))[np.minimum(at, len(numbers) - 1)]
+    at = np.minimum(words.stretch_first[:, None] + np.arange(columns), len(numbers) - 1)
+    return fraction(again(numbers[at.ravel()], n)).reshape(at.shape)
 
 
 def _span_lengths(words: _Words, numbers: Array, rate: float) -> Array:
@@ -83,10 +89,8 @@ def _goes_on(left: Array, most: Array) -> Array:
     A span is of ``most`` words at most.
     """
     left = np.maximum(left, 0)
-    fair = sum(
-        share * np.maximum(np.minimum(length, most), left) for length, share in zip(LENGTHS, SHARES, strict=True)
-    )
-    return np.asarray(left / fair)
+    table = np.minimum(most, 10), np.minimum(left, 10).astype(np.int64)
+    return np.asarray(left / (SLOPES[table] * left + SHIFTS[table]))
 
 
 def _span_starts(words: _Words, numbers: Array, lengths: Array) -> Array:

@@ -165,6 +165,11 @@ class Tokenizer:
         return special
 
     @cached_property
+    def ordinary(self) -> Array:
+        """Ids of all tokens that are not special."""
+        return np.flatnonzero(~self.special)
+
+    @cached_property
     def hash(self) -> str:
         """Of everything that decides ids."""
         # scores of unigrams lose their last digit whenever they are written and read
