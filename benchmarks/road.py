@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RATES = ("3e-4", "1e-3", "3e-3")
+RATES = ("1e-3", "3e-3")
 INITS = ("pretrained", "random")
 SPLITS = ("train", "valid", "test")
+ROWS = {"train": 6000, "valid": 2000}
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Road:
 
 def sst2(data: Path, out: Path) -> Task:
     home = data / "sst-2"
-    files = {"train": home / "train.tsv.gz", "valid": home / "dev.tsv", "test": home / "test.tsv"}
-    return Task("SST-2, sentiment of phrases", "classify", files, {"epochs": "4"})
+    files = _heads({"train": home / "train.tsv.gz", "valid": home / "dev.tsv"}, out) | {"test": home / "test.tsv"}
+    return Task("SST-2, sentiment of phrases", "classify", files, {"epochs": "6"})
 
 
 def conll2000(data: Path, out: Path) -> Task:
@@ -59,13 +60,13 @@ def conll2000(data: Path, out: Path) -> Task:
         "valid": _write(out / "valid.conll", sentences[::10]),
         "test": _write(out / "test.conll", _read(home / "test.txt").strip().split("\n\n")),
     }
-    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "15"})
+    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "8"})
 
 
 def book_review(data: Path, out: Path) -> Task:
     home = data / "zh_book_review"
-    files = {"train": home / "train.tsv.gz", "valid": home / "dev.tsv.gz", "test": home / "test.tsv"}
-    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "5"})
+    files = _heads({"train": home / "train.tsv.gz", "valid": home / "dev.tsv.gz"}, out) | {"test": home / "test.tsv"}
+    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "6"})
 
 
 def weibo(data: Path, out: Path) -> Task:
@@ -76,7 +77,7 @@ def weibo(data: Path, out: Path) -> Task:
         rows = (line.split("\t") for line in lines)
         plain = "\n".join(f"{row[0][0]}\t{row[1]}" if len(row) == 2 else "" for row in rows)
         files[split] = _write(out / f"{split}.conll", plain.strip().split("\n\n"))
-    return Task("Weibo, named entities", "tag", files, {"epochs": "30"})
+    return Task("Weibo, named entities", "tag", files, {"epochs": "16"})
 
 
 ROADS = {
@@ -91,6 +92,16 @@ ROADS = {
         {"book_review": book_review, "weibo": weibo},
     ),
 }
+
+
+def _heads(files: dict[str, Path], out: Path) -> dict[str, Path]:
+    """The first rows of tables, under their header: few enough for two cores and an hour."""
+    cut = {}
+    for split, path in files.items():
+        cut[split] = out / f"{split}.tsv"
+        cut[split].parent.mkdir(parents=True, exist_ok=True)
+        cut[split].write_text("\n".join(_read(path).split("\n")[: ROWS[split] + 1]) + "\n", encoding="utf-8")
+    return cut
 
 
 def _read(path: Path) -> str:
@@ -173,7 +184,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/road"))
     parser.add_argument("--roads", default=",".join(ROADS), help=f"some of {', '.join(ROADS)}")
     parser.add_argument("--model", default="modernbert-tiny")
-    parser.add_argument("--epochs", type=int, default=20, help="of pre-training")
+    parser.add_argument("--epochs", type=int, default=5, help="of pre-training")
     options = parser.parse_args()
     rows = []
     for name in options.roads.split(","):

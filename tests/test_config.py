@@ -138,6 +138,10 @@ def test_what_is_laid_over_wins_and_a_new_name_replaces_the_old_settings(
     assert overlay(Run, under, over) == result
 
 
+def test_a_path_is_taken_where_an_address_is_text() -> None:
+    assert build(Run, {"language": Path("runs/a"), "out": Path("b")}) == build(Run, {"language": "runs/a", "out": "b"})
+
+
 def test_yaml_reloads_to_an_equal_object(tmp_path: Path) -> None:
     run = build(Run, {"objective": "masked_lm,replaced_token", "objective.rate": 0.3, "language": "no"})
     (tmp_path / "config.yaml").write_text(to_yaml(run), encoding="utf-8")

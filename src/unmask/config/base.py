@@ -63,6 +63,16 @@ class Config(BaseModel):
             raise ValueError("an empty path")
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """A `Path` where an address is wanted, which may be a path or another name, and so is text."""
+        if _holds_path(cls.model_fields[str(info.field_name)].annotation):
+            return value
+        if isinstance(value, list | tuple):
+            return [str(one) if isinstance(one, Path) else one for one in value]
+        return str(value) if isinstance(value, Path) else value
+
 
 class Choice(Config):
     """One or several members of a folder, each with its own settings."""
