@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from unmask.disk import alone
 from unmask.errors import UserError
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
@@ -19,7 +20,7 @@ from unmask.nn.heads import MaskedLMHead
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network
 from unmask.text.example import Example, Stream, Targets
-from unmask.training.checkpoint import Checkpoints, State, alone, read_state, read_tensors
+from unmask.training.checkpoint import Checkpoints, State, read_state, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.settings import Training
@@ -199,7 +200,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unmask.training.checkpoint.os.fsync", full)
+    monkeypatch.setattr("unmask.disk.os.fsync", full)
     with pytest.raises(UserError, match=r"No space left on device.*step-1, is whole"):
         checkpoints.save(State(2, 9), {"w": torch.ones(1)}, {})
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-1"]

@@ -13,6 +13,7 @@ from pydantic import Field
 from rich.console import Console
 
 from unmask.config import Config, to_yaml
+from unmask.disk import whole_folder
 from unmask.errors import UserError
 from unmask.models.shape import Shape
 
@@ -74,27 +75,16 @@ def _write_hub(model: Model, out: Path) -> list[str]:
 
 
 def _write_run(model: Model, src: str, out: Path) -> list[str]:
-    """A run of no steps. Written beside and renamed."""
+    """A run of no steps."""
     from unmask.training.checkpoint import Checkpoints, State
 
     if (Path(src) / "config.yaml").exists():
         raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: is not empty; name a new folder")
-    beside = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
     config = Converted(converted_from=src, model=model.shape, objective={head: {} for head in model.heads})
-    try:
+    with whole_folder(out) as beside:
         Checkpoints(beside).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
         model.tokenizer.save(beside, segments=bool(model.shape.segments))
         (beside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        beside.rename(out)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return []
 
 

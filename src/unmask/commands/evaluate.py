@@ -26,8 +26,8 @@ class Evaluate(Config):
 
     def run(self) -> dict[str, float]:
         """Print and return the scores."""
+        from unmask.disk import replace_file
         from unmask.inference.loading import load_finetuned
-        from unmask.training.checkpoint import replace_file
 
         model = load_finetuned(self.model, self.device, self.precision)
         rows = model.task.read(self.file)

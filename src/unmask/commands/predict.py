@@ -33,9 +33,9 @@ class Predict(Config):
 
     def run(self) -> list[Prediction]:
         """Write or print; what was cut is counted on standard error."""
+        from unmask.disk import replace_file
         from unmask.inference.loading import load_finetuned
         from unmask.tasks._written import form
-        from unmask.training.checkpoint import replace_file
 
         model = load_finetuned(self.model, self.device, self.precision)
         lines_of = form(model.task, self.out.suffix if self.out else "")  # refused before anything is computed

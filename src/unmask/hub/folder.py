@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.hub.names import BUFFERS, PREFIX, VOCABULARY, modern, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
@@ -20,7 +20,6 @@ from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
 from unmask.training import weights
-from unmask.training.checkpoint import write_file
 
 if TYPE_CHECKING:
     from unmask.tasks.base import Task
@@ -101,8 +100,6 @@ def write(
     Raises:
         UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--out {folder}: is not empty; name a new folder")
     found = to_theirs(shape.family, tensors)
     config = {
         "architectures": [_architecture(shape, tensors, task)],
@@ -111,7 +108,10 @@ def write(
         **_special(shape, tokenizer),
         **(task.described() if task else {}),
     }
-    _write_whole(folder, config, found, tokenizer)
+    with whole_folder(folder) as beside:
+        tokenizer.save(beside, segments=shape.family == "bert")
+        weights.write(beside / "model.safetensors", found)
+        write_file(beside / "config.json", json.dumps(config, indent=2).encode())
     lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
     notes = [f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost]
     if shape.family == "bert" and "bert.pooler.dense.weight" not in found:
@@ -129,24 +129,6 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
         fits = "; ".join(f"{family}: {', '.join(pools)}" for family, (_, pools) in TASKS.items())
         raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
     return beginning + task.architecture
-
-
-def _write_whole(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
-    """Everything beside, then one rename."""
-    beside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        tokenizer.save(beside, segments=config["model_type"] == "bert")
-        weights.write(beside / "model.safetensors", tensors)
-        write_file(beside / "config.json", json.dumps(config, indent=2).encode())
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
-    except OSError as error:
-        raise UserError(f"--out {folder}: cannot be written ({error.strerror}); name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _special(shape: Shape, tokenizer: Tokenizer) -> dict[str, int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unmask.config import Config, build, folder
+from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.hub.remote import HUB, fetch
 from unmask.inference.model import Model
@@ -23,7 +24,7 @@ from unmask.nn.network import Network
 from unmask.tasks.base import Encoded, Prediction, Rows, Task
 from unmask.text.tokenizer import Tokenizer
 from unmask.training import weights
-from unmask.training.checkpoint import Checkpoints, replace_file
+from unmask.training.checkpoint import Checkpoints
 
 BASE, WEIGHTS = "base.json", "model.safetensors"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from unmask.disk import replace_file
 from unmask.report import tables, words
 from unmask.report.run import Run, read_run
-from unmask.training.checkpoint import replace_file
 
 PIPELINES = {"classify": "text-classification", "tag": "token-classification", "score": "text-classification"}
 LIMITS = {

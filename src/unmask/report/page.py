@@ -14,10 +14,10 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from vl_convert import javascript_bundle
 
+from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.report import charts, samples, tables, words
 from unmask.report.run import Run, read_run
-from unmask.training.checkpoint import replace_file
 from unmask.training.progress import duration
 
 HERE = Path(__file__).parent

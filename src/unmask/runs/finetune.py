@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.config import to_yaml
+from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.hub.remote import HUB
 from unmask.inference import finetuned
@@ -22,7 +23,7 @@ from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
 from unmask.runs.told import print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
-from unmask.training.checkpoint import Checkpoints, read_tensors, replace_file
+from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.progress import Progress

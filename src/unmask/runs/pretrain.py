@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.config import to_yaml
+from unmask.disk import replace_file
 from unmask.presets import name_of
 from unmask.report import write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.pretraining import Pretraining, network_of
 from unmask.text.corpus import Corpus
 from unmask.text.sampling import Plan
-from unmask.training.checkpoint import Checkpoints, read_tensors, replace_file
+from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement, leave
 from unmask.training.progress import Progress

@@ -1,15 +1,13 @@
-"""The folder of a corpus while it is made: whose it is, with which settings, and one process at a time."""
+"""The folder of a corpus while it is made: whose it is, and with which settings."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.text.corpus import HELD_OUT, INDEX
 
@@ -56,29 +54,6 @@ def clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of the folder. The lock ends with the process, however it ends."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{out}: another process is preparing this corpus") from None
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written to ({error.strerror}); give another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write a file so that it is there as a whole or not at all."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    replace_file(path, json.dumps(value, indent=1, ensure_ascii=False).encode())

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from unmask.disk import alone
 from unmask.errors import UserError
 from unmask.text import shards
 from unmask.text.corpus import HELD_OUT, INDEX, Corpus
 from unmask.text.encoding import encode_all
-from unmask.text.folders import alone, begin, claim, clear, write_json
+from unmask.text.folders import begin, claim, clear, write_json
 from unmask.text.shards import FORMAT, smallest_type
 from unmask.text.sources import Piece, Sources
 from unmask.text.tokenizer import Tokenizer

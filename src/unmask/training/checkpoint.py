@@ -6,13 +6,10 @@ Nothing of it is ever unpickled.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from unmask.disk import sync_folder, write_file
 from unmask.errors import UserError
 
 
@@ -114,50 +112,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such file; a checkpoint holds one") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it, so that readers see the old one or the new one, never half."""
-    beside = path.with_name(f".{path.name}.partial")
-    write_file(beside, content)
-    beside.rename(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the folder's entries are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Keep a second process out of a run folder."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = (run / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"--out {run}: cannot write there ({error.strerror}); name a folder that can be written"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"--out {run}: another process is writing there; wait for it or name another folder"
-            ) from None
-        yield
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

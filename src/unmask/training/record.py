@@ -18,8 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from unmask.disk import replace_file
 from unmask.errors import UserError
-from unmask.training.checkpoint import replace_file
 
 VERSIONS_OF = ("unmask", "torch", "numpy", "tokenizers")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from unmask.config import Config, difference, from_yaml, to_yaml
+from unmask.disk import alone, replace_file
 from unmask.errors import UserError
-from unmask.training.checkpoint import alone, replace_file
 
 # what may differ between two calls that mean the same run
 NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device")

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from unmask.disk import replace_file
 from unmask.errors import UserError
-from unmask.training.checkpoint import read_tensors, replace_file
+from unmask.training.checkpoint import read_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -39,7 +40,6 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         replace_file(path, save(plain, metadata={"format": "pt"}))
     except OSError as error:
-        path.with_name(f".{path.name}.partial").unlink(missing_ok=True)
         raise UserError(f"{path}: could not be written ({error.strerror}); free space or name another folder") from None
 
 
