@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import unmask
 from unmask import demonstration
+from unmask.commands import demo
 from unmask.errors import UserError
 
 
@@ -104,3 +106,19 @@ def test_a_python_without_sources_is_refused(tmp_path: Path):
         demonstration.write(tmp_path / "out", stdlib=tmp_path)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_demo_goes_all_the_way_and_a_second_time_nothing_is_done_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "CORPUS", {**demo.CORPUS, "vocab_size": 600})
+    short = {task: {**settings, "epochs": 0.1} for task, settings in demo.FINETUNING.items()}
+    monkeypatch.setattr(demo, "FINETUNING", short)
+    results = unmask.demo(out=tmp_path / "demo", minutes=0.01, seeds=(1,))
+    assert list(results) == ["pretrained", "module-pretrained", "module-random", "code-pretrained", "code-random"]
+    told = capsys.readouterr().out
+    assert all(text.replace("[MASK]", "") in told.replace("[MASK]", "") for text in demo.TEXTS)
+    assert "$ unmask finetune" in told and "--task.pool mean" in told and "classify (module)" in told
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "What pre-training bought" in page and "of 2 tasks came out better" in page
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    assert unmask.demo(out=tmp_path / "demo", minutes=0.01, seeds=(1,)) == results
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == before

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     evaluate: Callable[..., Any]
     fill: Callable[..., Any]
     convert: Callable[..., Any]
+    demo: Callable[..., Any]
 
-__all__ = ["convert", "evaluate", "fill", "finetune", "load", "predict", "prepare", "pretrain"]
+__all__ = ["convert", "demo", "evaluate", "fill", "finetune", "load", "predict", "prepare", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
         from unmask.inference.loading import load as value
-    elif name in __all__:
+    elif name in __all__ or name == "list":  # not in `__all__`, where it would hide Python's own
         from unmask.calls import function
 
         value = function(name)

@@ -256,5 +256,7 @@ def _conll(passages: Iterable[Passage]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text + "\n", encoding="utf-8")
+    content = (text + "\n").encode()
+    if not path.is_file() or path.read_bytes() != content:  # a file that is written again is another to `prepare`
+        path.write_bytes(content)
     return path

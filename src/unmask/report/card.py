@@ -11,6 +11,8 @@ from unmask.disk import replace_file
 from unmask.report import tables, words
 from unmask.report.run import Run, read_run
 
+CARD = "README.md"
+
 PIPELINES = {"classify": "text-classification", "tag": "token-classification", "score": "text-classification"}
 LIMITS = {
     "pretrain": (
@@ -25,6 +27,11 @@ LIMITS = {
 }
 
 
+def finished(folder: Path) -> bool:
+    """Whether nothing of a run is left to be done: its card is written last."""
+    return (folder / CARD).is_file()
+
+
 def write_card(folder: str | Path) -> Path:
     """Write a run's model card; returns its path.
 
@@ -32,7 +39,7 @@ def write_card(folder: str | Path) -> Path:
         UserError: the folder holds no finished run, or one of its files is not what it should be.
     """
     run = read_run(folder)
-    path = run.folder / "README.md"
+    path = run.folder / CARD
     replace_file(path, f"---\n{_front(run)}---\n\n{_body(run)}".encode())
     return path
 

@@ -17,7 +17,7 @@ from unmask.inference import finetuned
 from unmask.inference.finetuned import WEIGHTS, Finetuned
 from unmask.inference.loading import load, load_finetuned, read_settings
 from unmask.inference.source import Source
-from unmask.report import write_card, write_report
+from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
 from unmask.runs.told import print_scores, samples, told
@@ -55,7 +55,7 @@ def finetune(config: Finetune) -> Finetuned:
         print(f"{to_yaml(config)}{in_words(estimated)}\nfor each of {len(config.seeds)} seeds")
         return Finetuned(**vars(job.base), task=job.task, result=estimated)
     with opened(config.out, config, config.overwrite):
-        if not (config.out / "result.json").exists():
+        if not finished(config.out):
             job.base.tokenizer.save(config.out, segments=bool(job.base.shape.segments))
             done = {seed: job.train(seed) for seed in config.seeds}
             job.finish(done)
@@ -168,10 +168,10 @@ class Job:
         write_result(out, {**self._facts(done), "best_seed": best, "device": placement.device.type,
                            "precision": str(placement.dtype).removeprefix("torch.")})  # fmt: skip
         write_report(out)
-        write_card(out)
         shutil.rmtree(out / ".states", ignore_errors=True)
         for seed in done:
             (out / f"seed-{seed}" / WEIGHTS).unlink(missing_ok=True)
+        write_card(out)
 
     def _facts(self, done: dict[int, dict[str, Any]]) -> dict[str, Any]:
         """What `result.json` says of it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.presets import name_of
-from unmask.report import write_card, write_report
+from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.pretraining import Pretraining, network_of
 from unmask.text.corpus import Corpus
@@ -22,6 +22,7 @@ from unmask.training.placement import Placement, leave
 from unmask.training.progress import Progress
 from unmask.training.record import Record, write_result
 from unmask.training.run import opened
+from unmask.training.weights import read_json
 
 if TYPE_CHECKING:
     from unmask.commands.pretrain import Pretrain
@@ -36,6 +37,9 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
         print(to_yaml(config) + in_words(estimated))
         return estimated
     with opened(config.out, config, config.overwrite):
+        if finished(config.out):
+            print(config.out / "report.html")
+            return read_json(config.out / "result.json")
         return _train(config, corpus)
 
 
