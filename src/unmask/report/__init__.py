@@ -2,8 +2,8 @@
 
 ``write_report(folder)`` reads what a run left behind and writes ``report.html``; ``write_card(folder)`` writes
 ``README.md``, the last file of a run (``finished(folder)``); ``write_overview(folders, out)`` writes one page for
-several runs. All read the files below. Only ``result.json`` must be there; the page shows what it finds. Numbers that are not
-finite are null, and a key ``not_finite`` lists where they were.
+several runs. All read the files below. Only ``result.json`` must be there; the page shows what it finds. Numbers that
+are not finite are null, and a key ``not_finite`` lists where they were.
 
 ``result.json`` (written by `unmask.training.record.write_result`, which adds the last four)::
 
