@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from unmask.config.base import Config
 from unmask.config.explain import explain
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 
 C = TypeVar("C", bound=Config)
 
@@ -77,7 +77,7 @@ def read(path: str | Path, cls: type[Config]) -> File:
 
 def _not_yaml(path: str | Path, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    problem = getattr(error, "problem", None) or first_line(error)
     return f"{path}:{mark.line + 1}: not YAML: {problem}" if mark else f"{path}: not YAML: {problem}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 
 HUB = "hf:"
 
@@ -21,4 +21,4 @@ def fetch(name: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(name).removeprefix(HUB), allow_patterns=wanted))
     except Exception as error:  # its errors have no common class, and each means that there is nothing to load
-        raise UserError(f"{name}: could not be fetched ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{name}: could not be fetched ({first_line(error)})") from None

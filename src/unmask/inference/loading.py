@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unmask import hub
 from unmask.config import build, folder
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
 from unmask.inference import finetuned
 from unmask.inference.finetuned import Finetuned
@@ -113,7 +113,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
     if not isinstance(settings, dict):
         raise UserError(f"{path}: must hold settings, one `name: value` a line")
     return settings

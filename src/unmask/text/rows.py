@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 from unmask.text.files import Meter, lines
 
 HUB = "hf:"
@@ -83,7 +83,7 @@ def parquet(path: Path, column: str) -> Iterator[str | None]:
             for batch in file.iter_batches(batch_size=1024, columns=[column]):
                 yield from batch.column(0).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: no parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}: no parquet file ({first_line(error)})") from None
 
 
 def arrow(path: Path, column: str) -> Iterator[str | None]:
@@ -97,7 +97,7 @@ def arrow(path: Path, column: str) -> Iterator[str | None]:
             for batch in file:
                 yield from batch.column(column).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: no arrow stream ({_first_line(error)})") from None
+        raise UserError(f"{path}: no arrow stream ({first_line(error)})") from None
 
 
 def hub(source: str, column: str) -> Iterator[str | None]:
@@ -117,7 +117,7 @@ def hub(source: str, column: str) -> Iterator[str | None]:
     except UserError:
         raise
     except Exception as error:  # whatever the network, the hub or the dataset's own code comes up with
-        raise UserError(f"{source}: cannot be loaded ({_first_line(error)})") from None
+        raise UserError(f"{source}: cannot be loaded ({first_line(error)})") from None
 
 
 def _named(row: dict[str, Any], column: str, where: str) -> Any:
@@ -145,7 +145,3 @@ def _check(path: Path, column: str, schema: Any) -> None:
 def _absent(where: str, column: str, there: Sequence[str]) -> str:
     shown = ", ".join(name[:30] for name in itertools.islice(there, 12)) + (", …" if len(there) > 12 else "")
     return f"{where}: no column {column}; give --text-column, one of: {shown or '(none)'}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

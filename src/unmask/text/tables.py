@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 from unmask.text.files import format_of, lines
 
 Row = list[Any]
@@ -157,7 +157,7 @@ def _parquet(path: Path) -> Table:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ArrowException as error:
-        raise UserError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a parquet file ({first_line(error)})") from None
     columns = [column.to_pylist() for column in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     return Table(path, list(table.column_names), rows, list(range(1, len(rows) + 1)))

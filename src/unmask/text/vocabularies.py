@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 from unmask.text.example import Array
 from unmask.text.units import is_han
 
@@ -118,7 +118,7 @@ def _read_json(path: Path) -> tokenizers.Tokenizer:
             f"{path}: cannot be read ({error.strerror}); give a vocab.txt, a tokenizer.json or a folder"
         ) from None
     except Exception as error:  # the library raises nothing narrower
-        raise UserError(f"{path}: is no tokenizer.json ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: is no tokenizer.json ({first_line(error)})") from None
 
 
 def _read_merges(path: Path) -> tokenizers.Tokenizer:
@@ -127,7 +127,7 @@ def _read_merges(path: Path) -> tokenizers.Tokenizer:
     try:
         return byte_level(Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt")))))
     except Exception as error:  # the library raises nothing narrower
-        raise UserError(f"{path}: is no byte-level BPE vocabulary ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: is no byte-level BPE vocabulary ({first_line(error)})") from None
 
 
 def _read_vocab(path: Path, lowercase: bool | None) -> tokenizers.Tokenizer:
