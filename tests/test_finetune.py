@@ -244,8 +244,9 @@ def test_several_processes_are_refused(home, monkeypatch, tmp_path):
         finetune(home, tmp_path / "out")
 
 
-def test_a_rehearsal_writes_nothing(home, tmp_path, capsys):
-    finetune(home, tmp_path / "out", dry_run=True)
+@pytest.mark.parametrize("tuning", ["full", "frozen"])
+def test_a_rehearsal_writes_nothing(home, tmp_path, capsys, tuning):
+    finetune(home, tmp_path / "out", dry_run=True, tuning=tuning)
     assert "estimated time" in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 

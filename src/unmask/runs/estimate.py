@@ -17,14 +17,14 @@ def estimate(trainer: Trainer) -> dict[str, Any]:
     """Plan a run, rehearse some of its steps without moving a weight, and say what all of it would take."""
     begin = time.monotonic()
     trainer.plan()
-    seconds = trainer.seconds_per_step()
+    each = trainer.seconds_per_step() + trainer.seconds_per_evaluation() / trainer.settings.eval_every
     parameters = sum(p.numel() for p in trainer.work.network.parameters())
     kept = trainer.checkpoints.keep + 2  # the best one, and one being written
     return {
         "parameters": parameters,
         "steps": trainer.state.steps,
         "tokens_per_step": sum(batch.tokens for batch in trainer.work.batches(0)) * trainer.placement.world,
-        "seconds": seconds * trainer.state.steps,
+        "seconds": each * trainer.state.steps,
         # the optimizer's memories come with the first step
         "memory": peak_memory() + 8 * parameters,
         "disk": kept * BYTES_PER_WEIGHT * parameters,
@@ -39,7 +39,7 @@ def in_words(estimated: Mapping[str, Any]) -> str:
         "parameters": f"{estimated['parameters']:,}",
         "steps": f"{estimated['steps']:,}",
         "tokens per step": f"{estimated['tokens_per_step']:,}",
-        "estimated time": f"{duration(estimated['seconds'])}, evaluation and saving not counted",
+        "estimated time": f"{duration(estimated['seconds'])}, saving not counted",
         "estimated memory": gigabytes["memory"],
         "estimated disk": gigabytes["disk"],
     }

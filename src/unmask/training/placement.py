@@ -42,6 +42,11 @@ class Placement:
         dist.all_reduce(total)
         return total.tolist()
 
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def sum_gradients(self, gradients: list[Tensor]) -> None:
         """Add the gradients of all ranks, in place."""
         if self.world > 1:

@@ -14,7 +14,11 @@ class Course(Config):
     """How long, how fast, and on what: what every kind of training lets people set."""
 
     steps: int | None = Field(None, ge=1, description="Train for this many steps")
-    minutes: float | None = Field(None, gt=0, description="Train for this long; steps are planned from measured speed")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Train for about this long; steps are planned by timing some, as busy as the machine is then",
+    )
     epochs: float | None = Field(None, gt=0, description="Train for this many passes over the data")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="After the warm-up: down to zero in a line or a cosine, or constant with a final decay"
