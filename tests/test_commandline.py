@@ -335,3 +335,16 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
         told[setting] = list(map(int, done.stdout.split()))
     assert told[""][0] == 1 and told["default"][0] == 0
     assert told[""][1] * 10 < told["default"][1]
+
+
+@pytest.mark.parametrize("given", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY", None])
+def test_threads_are_told_not_to_spin_unless_the_user_says_how(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    from unmask import threads
+
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "PASSIVE") if name == given else monkeypatch.delenv(name, raising=False)
+    assert threads.tune() is (given is None)
+    assert os.environ.get("GOMP_SPINCOUNT") == {None: threads.SPINS, "GOMP_SPINCOUNT": "PASSIVE"}.get(given)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 
-from unmask import allocator
+from unmask import allocator, threads
 
 
 def main() -> int:
     """The console script."""
     allocator.tune()  # before numpy and torch take their first memory
+    threads.tune()  # and before torch starts its threads
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
