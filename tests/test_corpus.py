@@ -146,6 +146,13 @@ def test_a_document_longer_than_a_shard_is_split_and_counted(tmp_path, monkeypat
     )
 
 
+def test_unknown_tokens_are_counted(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("plain words " * 5000 + "\u0e01 \u0e02\n")
+    corpus = made(path, tmp_path / "c", valid=0)
+    assert corpus.index["unknown"] == 2 == np.count_nonzero(corpus.shard(0).tokens == corpus.tokenizer.unk)
+
+
 def test_empty_documents_are_counted(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(json.dumps({"text": t}) for t in ["A text.", "", " ", None, "\u200b\u200e", "Another."]))

@@ -172,11 +172,11 @@ def test_a_wide_space_is_a_word(tmp_path):
 
 
 def test_characters_with_their_places(tmp_path):
-    weibo = file(tmp_path, "a.txt", "科0\tO\n技1\tO\n\n20\tB-PER\n")
+    weibo = file(tmp_path, "a.txt", "科0\tO\n技1\tO\n\n20\tB-PER\n\nt13\tO\n110\tO\n")
     found = conll.read(weibo)
-    assert found.words == [("科", "技"), ("2",)] and found.digits
+    assert found.words == [("科", "技"), ("2",), ("t", "1")] and found.digits
     assert conll.read(weibo, digits=False).words[0] == ("科0", "技1")
-    with pytest.raises(UserError, match=r"b\.txt:2: the word '技' does not end with a digit"):
+    with pytest.raises(UserError, match=r"b\.txt:2: the word '技' is no character with digits"):
         conll.read(file(tmp_path, "b.txt", "科0\tO\n技\tO\n"), digits=True)
 
 

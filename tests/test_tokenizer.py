@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import pickle
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,29 @@ def test_special_tokens_in_a_text(trained):
     assert tokenizer.mask not in tokenizer.encode(["a [MASK] b"], specials=False)[0].ids
     assert tokenizer.special.sum() == 5
     assert tokenizer.decode([tokenizer.cls, *tokenizer.encode(["i love"])[0].ids, tokenizer.sep]) == "i love"
+
+
+@pytest.mark.parametrize("size", [60, 400, 1500])
+def test_a_vocabulary_is_as_large_as_asked(size):
+    """Of Chinese, whose characters take no part in pairs, and English together."""
+    rng = np.random.default_rng(1)
+    chinese = "".join(map(chr, 0x4E00 + rng.zipf(1.3, 20_000) % 900))
+    english = " ".join("".join(rng.choice(list("etaoinshr"), n)) for n in rng.integers(2, 9, 3000))
+    tokenizer = Tokenizer.train([chinese, english], "wordpiece", size)
+    assert tokenizer.size == size
+    letters = [piece for piece in tokenizer.backend.get_vocab() if len(piece) == 1]
+    seen = Counter(chinese + english.replace(" ", ""))
+    missing = set(seen) - set(letters)
+    assert min(seen[letter] for letter in letters) >= max(seen[letter] for letter in missing)
+    assert size < 1500 or sum(seen[letter] for letter in missing) <= 1e-4 * seen.total()
+
+
+def test_what_a_vocabulary_knows():
+    """Characters seen too seldom to matter get no entries; WordPiece knows 99.99 % of the text."""
+    often, seldom = "the cat sat on the mat " * 2000, "\u0e01\u0e02"
+    tokenizer = Tokenizer.train([often, seldom], "wordpiece", 100)
+    assert "##t" in tokenizer.backend.get_vocab()
+    assert not {"\u0e01", "\u0e02"} & set(tokenizer.backend.get_vocab())
 
 
 def test_training_is_repeatable():

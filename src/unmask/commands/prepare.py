@@ -63,7 +63,7 @@ class Prepare(Config):
                 processes=self.processes,
                 progress=lambda read, tokens: bar.update(read >> 20, tokens=tokens),
             )
-        print(summary(done), file=sys.stderr)
+        print(summary(done, 0 if self.tokenizer else self.vocab_size), file=sys.stderr)
         return done
 
     def _tokenizer(self) -> Training | Tokenizer:
@@ -72,8 +72,8 @@ class Prepare(Config):
         return Training(self.tokenizer_kind, self.vocab_size, self.lowercase is not False)
 
 
-def summary(done: Prepared) -> str:
-    """What a corpus holds, and what was left out of it."""
+def summary(done: Prepared, asked: int) -> str:
+    """What a corpus holds, and what was left out of it; ``asked``: entries of the vocabulary, 0 if it was given."""
     corpus, facts = done.corpus, done.corpus.index
     lines = [
         f"{corpus.folder}: {corpus.documents:,} documents, {corpus.sentences:,} sentences, {corpus.words:,} words, "
@@ -82,6 +82,12 @@ def summary(done: Prepared) -> str:
     if corpus.valid:
         lines.append(
             f"held out in {corpus.valid.folder}: {corpus.valid.documents:,} documents, {corpus.valid.tokens:,} tokens"
+        )
+    if facts["tokenizer"]["size"] < asked:
+        lines.append(f"the vocabulary is smaller than the {asked:,} entries asked for: the text has no more")
+    if facts["unknown"]:
+        lines.append(
+            f"{facts['unknown']:,} tokens ({facts['unknown'] / facts['tokens']:.2%}) unknown to the vocabulary"
         )
     if facts["empty_documents"]:
         lines.append(f"{facts['empty_documents']:,} documents without text left out")

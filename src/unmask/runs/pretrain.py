@@ -141,6 +141,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             "documents": corpus.documents,
             "sentences": corpus.sentences,
             "tokens": corpus.tokens,
+            "unknown tokens": corpus.index["unknown"],
             "vocabulary": corpus.tokenizer.size,
             "fill": work.plan.fill,
             "cut sentences": work.plan.cut,

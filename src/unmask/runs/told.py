@@ -30,7 +30,7 @@ def told(split: str, rows: Rows, encoded: Encoded) -> str:
     facts = {**encoded.facts, **rows.facts}
     shown = [f"{facts['rows']:,} rows", f"{facts['tokens']:,} tokens"]
     shown += [
-        f"{name.replace('_', ' ')}: {value}"
+        f"{name.replace('_', ' ')}: {value}" + (f" ({value / facts['tokens']:.1%})" if name == "unknown_tokens" else "")
         for name, value in facts.items()
         if name not in ("rows", "tokens") and value
     ]

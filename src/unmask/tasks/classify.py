@@ -146,6 +146,7 @@ class Classify(Task):
         facts = {
             "rows": len(rows),
             "tokens": len(stream.tokens),
+            "unknown_tokens": int((stream.tokens == tokenizer.unk).sum()),
             "cut_rows": int((cut > 0).sum()),
             "cut_tokens": int(cut.sum()),
         }

@@ -37,7 +37,7 @@ class Tag(Task):
     tag_column: int | None = Field(None, ge=1, description="Column of the tags; by default the last")
     digits: bool | None = Field(
         None,
-        description="Take the last digit off each word (科0 技1, as in Weibo NER); by default if all end with one",
+        description="Take a character's place away (科0 技1, as in Weibo NER); by default if every word has one",
     )
     encoding: str = Field("utf-8", description="Encoding of the files")
     long: Literal["split", "cut"] = Field(
@@ -105,6 +105,7 @@ class Tag(Task):
         targets = Targets(index, self._targets(rows, row, word))
         data = Dataset(Example({"encoder": Stream(np.concatenate(tokens), lengths)}, {HEAD: targets}))
         cut, facts = _cut(rows, wholes, parts)
+        facts["unknown_tokens"] = sum(int((ids == tokenizer.unk).sum()) for ids in tokens)
         return Encoded(data, row, word, cut, facts)
 
     def predictions(self, logits: Array, encoded: Encoded, rows: Rows) -> list[Prediction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from unmask.errors import UserError
 from unmask.text.files import lines
 
 DOCUMENT = "-DOCSTART-"
+_PLACED = re.compile("(.[^0-9]*)[0-9]+")  # a character, seldom of two codes, and its place
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Sentences:
     tags: list[tuple[str, ...]] | None
     places: list[int]  # line of each sentence's first word, from 1
     documents: int = 0  # lines that only say that a document begins
-    digits: bool = False  # whether words were a character and its place, 科0 技1, and the digit was taken away
+    digits: bool = False  # whether words were a character and its place, 科0 技1, and the place was taken away
 
 
 def read(
@@ -37,8 +39,8 @@ def read(
         path: the file, packed or not.
         word: the column of words, from 1.
         tag: the column of tags; none: the last one, if there is more than one.
-        digits: take the last character, a digit, off every word; none: do so if every word is more than one character
-            and ends with a digit, as where characters carry their place in the word (Weibo NER).
+        digits: words are characters with their place in the word, 科0 技1 (Weibo NER), and the place is taken away;
+            none: do so if every word is a character and digits.
         encoding: of the file.
         tagged: whether to read tags.
 
@@ -96,13 +98,17 @@ def _cells(line: str) -> list[str]:
 
 
 def _digits(sentences: Sentences, digits: bool | None) -> Sentences:
-    wanted = [[len(word) > 1 and word[-1] in "0123456789" for word in words] for words in sentences.words]
-    whole = all(map(all, wanted))
+    characters = [tuple(map(_without_place, words)) for words in sentences.words]
+    whole = all(map(all, characters))
     if digits and not whole:
-        n = next(n for n, words in enumerate(wanted) if not all(words))
-        line = sentences.places[n] + wanted[n].index(False)
-        word = sentences.words[n][wanted[n].index(False)]
-        raise UserError(f"{sentences.path}:{line}: the word {word!r} does not end with a digit; read it without digits")
-    if not (whole if digits is None else digits):
-        return sentences
-    return replace(sentences, words=[tuple(word[:-1] for word in words) for words in sentences.words], digits=True)
+        n = next(n for n, words in enumerate(characters) if not all(words))
+        at = characters[n].index("")
+        line, word = sentences.places[n] + at, sentences.words[n][at]
+        raise UserError(f"{sentences.path}:{line}: the word {word!r} is no character with digits")
+    return replace(sentences, words=characters, digits=True) if digits or (digits is None and whole) else sentences
+
+
+def _without_place(word: str) -> str:
+    """The character; nothing if the word is not a character and its place."""
+    found = _PLACED.fullmatch(word)
+    return found[1] if found else ""

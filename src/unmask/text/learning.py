@@ -7,7 +7,6 @@ hash table.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,9 @@ from unmask.text.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, ma
 
 if TYPE_CHECKING:
     import tokenizers
+
+COVERED, LETTERS = 0.9999, 0.75
+"""Share of a text's characters that a WordPiece vocabulary knows, and most of the room that they may take."""
 
 
 def train(
@@ -42,28 +44,75 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
-    """Pairs merged by frequency, as the library's own trainer does, but with one outcome for one text.
+    """Letters, then pairs merged by frequency as the library's own trainer does, but with one outcome for one text.
 
     The library numbers pieces such as ``##a`` in the order of a hash table, and equally frequent pairs fall as that
     order does. Here words are marked at their beginning and not inside while pairs are learned.
     """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import models
 
     backend = bert({}, SPECIALS["unk"], lowercase)
+    texts = list(texts)  # read twice; a sample of the sources
+    letters = _letters(_counts(texts, backend.normalizer), vocab_size)
+    begun = [*SPECIALS.values(), *letters, *(f"##{letter}" for letter in letters if _joins(letter))]
+    longer = _longer(backend, texts, letters, max(0, vocab_size - len(begun)))
+    entries = list(dict.fromkeys([*begun, *longer]))[:vocab_size]
+    vocab = {entry: n for n, entry in enumerate(entries)}
+    backend.model = models.WordPiece(vocab, unk_token=SPECIALS["unk"], max_input_chars_per_word=100)
+    return backend
+
+
+def _counts(texts: Iterable[str], normalizer: tokenizers.normalizers.Normalizer) -> Counter[str]:
+    """How often each character comes, spaces apart, once the text is normalised."""
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(text)
+    counts: Counter[str] = Counter()
+    for raw, count in seen.items():
+        for letter in normalizer.normalize_str(raw).split():
+            counts.update(dict.fromkeys(letter, count))
+    return counts
+
+
+def _letters(seen: Counter[str], vocab_size: int) -> list[str]:
+    """The characters that get entries, sorted: the most frequent, `COVERED` of all, in at most `LETTERS` of the room.
+
+    A character that joins others takes two entries, as a beginning and as an inside.
+    """
+    wanted, room, kept = COVERED * seen.total(), LETTERS * vocab_size, []
+    for letter in sorted(seen, key=lambda c: (-seen[c], c)):
+        wanted, room = wanted - seen[letter], room - 1 - _joins(letter)
+        if room < 0:
+            break
+        kept.append(letter)
+        if wanted <= 0:
+            break
+    return sorted(kept)
+
+
+def _joins(letter: str) -> bool:
+    """Whether BERT's rules leave it together with its neighbours."""
+    from tokenizers import pre_tokenizers
+
+    return not is_han(letter) and len(pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{letter}a")) == 1
+
+
+def _longer(backend: tokenizers.Tokenizer, texts: list[str], letters: list[str], wanted: int) -> list[str]:
+    """At least this many of the pieces longer than a letter, if the texts have them, the most frequent pairs first."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
     learner = Tokenizer(models.BPE())
     learner.normalizer = backend.normalizer
     learner.pre_tokenizer = pre_tokenizers.Sequence([backend.pre_tokenizer, pre_tokenizers.Metaspace()])
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, limit_alphabet=vocab_size // 3, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=wanted + 2 * len(letters) + 1,  # the letters themselves, and again where they begin a word
+        initial_alphabet=[SPACE, *letters],
+        limit_alphabet=len(letters) + 1,
+        show_progress=False,
+    )
     learner.train_from_iterator(texts, trainer)
     learned = sorted(learner.get_vocab().items(), key=lambda entry: entry[1])
-    letters = [piece for piece, _ in learned if len(piece) == 1 and piece != SPACE]
-    inner = ["##" + c for c in letters if not is_han(c) and unicodedata.category(c)[0] != "P"]
-    longer = [piece[1:] if piece[0] == SPACE else "##" + piece for piece, _ in learned if len(piece) > 1]
-    entries = list(dict.fromkeys([*SPECIALS.values(), *letters, *inner, *longer]))[:vocab_size]
-    backend.model = models.WordPiece(
-        {entry: n for n, entry in enumerate(entries)}, unk_token=SPECIALS["unk"], max_input_chars_per_word=100
-    )
-    return backend
+    return [piece[1:] if piece[0] == SPACE else "##" + piece for piece, _ in learned if len(piece) > 1]
 
 
 def _bpe(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:

@@ -175,21 +175,23 @@ def _finish(out: Path, tokenizer: Path, facts: dict[str, Any], position: Positio
     if any((held / "shards").glob("*.safetensors")):
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(out / file, held / file)
-        write_json(held / INDEX, _index(held, {**facts, HELD_OUT: False}))
-    write_json(out / INDEX, _index(out, {**facts, HELD_OUT: (held / INDEX).is_file()}))
+        write_json(held / INDEX, _index(held, loaded.unk, {**facts, HELD_OUT: False}))
+    write_json(out / INDEX, _index(out, loaded.unk, {**facts, HELD_OUT: (held / INDEX).is_file()}))
 
 
-def _index(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    entries = [_entry(path) for path in sorted((folder / "shards").glob("*.safetensors"))]
+def _index(folder: Path, unk: int, facts: dict[str, Any]) -> dict[str, Any]:
+    entries = [_entry(path, unk) for path in sorted((folder / "shards").glob("*.safetensors"))]
     if not entries:
         raise UserError(f"{folder}: every document was held out; give more text, or --valid 0")
-    counts = {name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens")}
+    counts = {
+        name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens", "unknown")
+    }
     parts = json.dumps([FORMAT, facts["tokenizer"]["hash"], [entry["hash"] for entry in entries]])
     key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     return {"format": FORMAT, **counts, **facts, "hash": key, "shards": entries}
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path, unk: int) -> dict[str, Any]:
     shard = shards.read(path, 0)
     with path.open("rb") as file:
         key = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -200,6 +202,7 @@ def _entry(path: Path) -> dict[str, Any]:
         "sentences": len(shard.sentences) - 1,
         "words": int(np.count_nonzero(shard.words)),
         "tokens": len(shard.tokens),
+        "unknown": int(np.count_nonzero(shard.tokens == unk)),
         "hash": key,
     }
 
