@@ -1,8 +1,9 @@
 """What pre-training buys: from raw text to scores on test files, by the README's commands, beside random weights.
 
-For each start (pre-trained, random) the learning rate is chosen on the valid file with seed 1; three seeds are trained
-with it, and only then is the test file read. All else is equal: every training keeps the state that is best on the
-valid file, and is long enough for random weights to get there. Commands that are done already are not done again.
+Labels are few, which is when pre-training matters: 500 rows of the tables, 1,000 sentences with tags. For each start
+(pre-trained, random) the learning rate is chosen on the valid file with seed 1; three seeds are trained with it, and
+only then is the test file read. All else is equal: every training keeps the state that is best on the valid file, and
+is long enough for random weights to get there. Commands that are done already are not done again.
 
     python benchmarks/road.py DATA --out runs/road          DATA/wikitext-2/, DATA/sst-2/, … as published
     python benchmarks/road.py DATA --roads chinese
@@ -20,11 +21,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RATES = ("3e-4", "1e-3")
+RATES = ("5e-4", "1e-3", "2e-3")
 INITS = ("pretrained", "random")
 SPLITS = ("train", "valid", "test")
-ROWS = {"train": 4000, "valid": 2000}
-SENTENCES = 3000
+THEIRS = ("train", "dev", "test")
+ROWS = {"train": 500, "valid": 1000}
+SENTENCES = {"train": 1000, "valid": 500}
 
 
 @dataclass(frozen=True)
@@ -49,36 +51,32 @@ class Road:
 def sst2(data: Path, out: Path) -> Task:
     home = data / "sst-2"
     files = _heads({"train": home / "train.tsv.gz", "valid": home / "dev.tsv"}, out) | {"test": home / "test.tsv"}
-    return Task("SST-2, sentiment of phrases", "classify", files, {"epochs": "6", "task.pool": "mean"})
+    return Task("SST-2, sentiment of phrases", "classify", files, {"epochs": "20", "task.pool": "mean"})
 
 
 def conll2000(data: Path, out: Path) -> Task:
-    """There is no valid file: every tenth sentence of the training file is held out; the first others are used."""
+    """There is no valid file: every tenth sentence of the training file is held out for it."""
     home = data / "conll2000"
     sentences = _read(home / "train.txt.gz").strip().split("\n\n")
     files = {
-        "train": _write(out / "train.conll", [s for n, s in enumerate(sentences) if n % 10][:SENTENCES]),
-        "valid": _write(out / "valid.conll", sentences[::10]),
+        "train": _write(out / "train.conll", [s for n, s in enumerate(sentences) if n % 10][: SENTENCES["train"]]),
+        "valid": _write(out / "valid.conll", sentences[::10][: SENTENCES["valid"]]),
         "test": _write(out / "test.conll", _read(home / "test.txt").strip().split("\n\n")),
     }
-    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "8"})
+    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "15"})
 
 
 def book_review(data: Path, out: Path) -> Task:
     home = data / "zh_book_review"
     files = _heads({"train": home / "train.tsv.gz", "valid": home / "dev.tsv.gz"}, out) | {"test": home / "test.tsv"}
-    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "6", "task.pool": "mean"})
+    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "20", "task.pool": "mean"})
 
 
 def weibo(data: Path, out: Path) -> Task:
-    """A character carries its place in its word (``科0``), which is taken away."""
-    files = {}
-    for split, theirs in zip(SPLITS, ("train", "dev", "test"), strict=True):
-        lines = _read(data / f"zh_weibo_ner/weiboNER_2nd_conll.{theirs}").splitlines()
-        rows = (line.split("\t") for line in lines)
-        plain = "\n".join(f"{row[0][0]}\t{row[1]}" if len(row) == 2 else "" for row in rows)
-        files[split] = _write(out / f"{split}.conll", plain.strip().split("\n\n"))
-    return Task("Weibo, named entities", "tag", files, {"epochs": "12"})
+    """As published: what carries its place in its word (``科0``) is read as it is meant."""
+    home = data / "zh_weibo_ner"
+    files = {split: home / f"weiboNER_2nd_conll.{theirs}" for split, theirs in zip(SPLITS, THEIRS, strict=True)}
+    return Task("Weibo, named entities", "tag", files, {"epochs": "15"})
 
 
 ROADS = {
@@ -185,7 +183,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/road"))
     parser.add_argument("--roads", default=",".join(ROADS), help=f"some of {', '.join(ROADS)}")
     parser.add_argument("--model", default="modernbert-tiny")
-    parser.add_argument("--epochs", type=int, default=5, help="of pre-training")
+    parser.add_argument("--epochs", type=int, default=8, help="of pre-training")
     options = parser.parse_args()
     rows = []
     for name in options.roads.split(","):

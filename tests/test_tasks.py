@@ -133,7 +133,7 @@ def test_scores_of_known_predictions():
     assert predictions[0].probabilities == (pytest.approx(1 / (1 + np.exp(-2))),)
     assert sum(predictions[0].every.values()) == pytest.approx(1)
     scores = task.scores(predictions, rows)
-    assert scores["accuracy"] == 0.75 and scores["f1"] == pytest.approx((2 / 3 + 0.8) / 2)
+    assert scores["accuracy"] == 0.75 and scores["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
     assert scores["matthews"] == pytest.approx(2 / np.sqrt(12))
     details = task.details(predictions, rows)
     assert details["confusion"] == {"labels": ["x", "y"], "counts": [[1, 1], [0, 2]]}
@@ -148,8 +148,8 @@ def test_any_number_of_labels_may_hold():
     predictions = task.predictions(np.array([[3, -3, 3], [-3, -3, -3], [3, 3, -3]], np.float32), encoded, rows)
     assert [said.labels for said in predictions] == [("x", "z"), (), ("x", "y")]
     scores = task.scores(predictions, rows)
-    assert task.main_score == "f1" and scores["accuracy"] == pytest.approx(2 / 3)
-    assert scores["micro_f1"] == pytest.approx(6 / 7) and scores["f1"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert task.main_score == "macro_f1" and scores["accuracy"] == pytest.approx(2 / 3)
+    assert scores["micro_f1"] == pytest.approx(6 / 7) and scores["macro_f1"] == pytest.approx((2 / 3 + 1 + 1) / 3)
 
 
 def test_balanced_weights_are_those_of_scikit_learn(tmp_path):

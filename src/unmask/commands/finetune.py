@@ -86,8 +86,10 @@ class Finetune(Course):
     @property
     def dataset(self) -> str:
         """What is learned, by the name of its training file, or of its folder where the file is just called train."""
-        name = re.sub(r"(^|[-_])train(ing)?([-_]|$)", "", self.train.name.split(".")[0])
-        return name or self.train.resolve().parent.name or "train"
+        path = self.train.absolute()
+        name = re.sub(r"(^|[-_])train(ing)?([-_]|$)", "", path.name.split(".")[0])
+        folders = (folder.name for folder in path.parents if folder.name not in ("data", "dataset", "datasets"))
+        return name or next(folders) or "train"
 
     @property
     def splits(self) -> dict[str, Path]:

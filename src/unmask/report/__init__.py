@@ -12,7 +12,7 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     language           "en", "zh"
     figures            {name: number} on held-out data; over several seeds their means.
                        pretrain: "loss", "loss/masked_lm", "accuracy/masked_lm", "perplexity", …
-                       finetune: the task's scores: "accuracy", "f1", …; of the test file if given, else the valid file
+                       finetune: the task's scores: "accuracy", "macro_f1", …; of the test file or else the valid file
     held_out           "valid" | "test": what ``figures`` were measured on
     main               name of the most important figure
     seeds              [1, 2, 3]

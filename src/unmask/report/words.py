@@ -75,9 +75,10 @@ def _pretrained(run: Run) -> list[str]:
     told = [f"{_model(result)} was pre-trained{_on(result)}{_effort(result)}."]
     if not result.figures:
         told.append("No text was held out, so nothing says how it does on text it has not seen.")
-    losses = [value for _, value in next(iter(run.series("valid", "loss").values()), [])]
+    losses = next(iter(run.series("valid", "loss").values()), [])
     if len(losses) > 1:
-        told.append(f"On held-out text its loss went from {figure(losses[0])} to {figure(losses[-1])}.")
+        (step, first), (_, last) = losses[0], losses[-1]
+        told.append(f"Its loss on held-out text was {figure(first)} at step {step:,} and {figure(last)} at the end.")
     for name, value in result.figures.items():
         if name == "accuracy/masked_lm" and value is not None:
             told.append(f"It restores {value:.1%} of the hidden tokens.")

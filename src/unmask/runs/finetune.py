@@ -18,6 +18,7 @@ from unmask.inference import finetuned
 from unmask.inference.finetuned import WEIGHTS, Finetuned
 from unmask.inference.loading import load, load_finetuned, read_settings
 from unmask.inference.source import Source
+from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
@@ -54,7 +55,8 @@ def finetune(config: Finetune) -> Finetuned:
     if config.dry_run:
         with TemporaryDirectory() as states:
             estimated = estimate(job.trainer(config.seeds[0], Path(states)))
-        print(f"{to_yaml(config)}{in_words(estimated)}\nfor each of {len(config.seeds)} seeds")
+        seeds = f"\nfor each of {len(config.seeds)} seeds" if len(config.seeds) > 1 else ""
+        print(f"{to_yaml(config)}{in_words(estimated)}{seeds}")
         return Finetuned(**vars(job.base), task=job.task, result=estimated)
     with opened(config.out, config, config.overwrite):
         if not finished(config.out):
@@ -145,6 +147,7 @@ class Job:
         facts = {
             "scores": scores,
             "step": int(best.name[5:]),
+            "parameters": sum(p.numel() for p in work.network.parameters()),
             "trained": sum(t.numel() for t in trainer.weights.trained.values()),
         }
         state = trainer.state
@@ -203,7 +206,8 @@ class Job:
             **{what: sum(done[seed][what] for seed in seeds) for what in ("steps", "tokens", "seconds")},
             "best_steps": [done[seed]["step"] for seed in seeds],
             "model": {
-                "parameters": sum(p.numel() for p in self.base.network.backbone.parameters()),
+                "name": name_of(self.base.shape),
+                "parameters": done[seeds[0]]["parameters"],
                 "trained": done[seeds[0]]["trained"],
                 **self.base.shape.model_dump(),
             },

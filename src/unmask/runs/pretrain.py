@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
         return estimated
     with opened(config.out, config, config.overwrite):
         if finished(config.out):
+            print(f"{config.out}: was finished already; nothing done", file=sys.stderr)
             print(config.out / "report.html")
             return read_json(config.out / "result.json")
         return _train(config, corpus)

@@ -77,7 +77,7 @@ class Classify(Task):
     @property
     def main_score(self) -> str:
         """Accuracy; F1 where several labels may hold."""
-        return "f1" if self.multi_label else "accuracy"
+        return "macro_f1" if self.multi_label else "accuracy"
 
     @property
     def reads_all(self) -> bool:
@@ -173,7 +173,7 @@ class Classify(Task):
         numbers = list(range(len(self.labels)))
         scores = {"accuracy": metrics.accuracy_score(truth, said)}
         average = {"labels": numbers, "zero_division": 0.0}
-        scores["f1"] = metrics.f1_score(truth, said, average="macro", **average)
+        scores["macro_f1"] = metrics.f1_score(truth, said, average="macro", **average)
         if self.multi_label:
             scores["micro_f1"] = metrics.f1_score(truth, said, average="micro", **average)
         else:

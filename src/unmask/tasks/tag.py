@@ -132,7 +132,7 @@ class Tag(Task):
         if not self.chunked:
             known = in_order(flat[0])
             macro = metrics.f1_score(*flat, labels=known, average="macro", zero_division=0.0)
-            return {"accuracy": accuracy, "f1": float(macro)}
+            return {"accuracy": accuracy, "macro_f1": float(macro)}
         average = self._report(truth, said)["micro avg"]
         names = {"f1": "f1-score", "precision": "precision", "recall": "recall"}
         return {name: float(average[theirs]) for name, theirs in names.items()} | {"accuracy": accuracy}
