@@ -68,8 +68,8 @@ def unmask(model: str, precision: str, in_order: bool) -> Run:
     from unmask.models.encoder import Encoder
     from unmask.models.shape import Shape
     from unmask.nn.batch import collate
-    from unmask.text.batches import by_length
     from unmask.text.example import Example, Stream
+    from unmask.text.sampling.batches import by_length
 
     layers, width, heads, n = SIZES[model]
     shape = Shape(layers=layers, width=width, heads=heads, feed_forward=4 * width)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from turns import Program, Run, compare, serve
-from unmask.text.preparation import prepare
-from unmask.text.sources import Sources
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.corpus.preparation import prepare
+from unmask.text.sources.documents import Sources
+from unmask.text.tokens.tokenizer import Tokenizer
 
 MEGABYTES = 20
 """Text that is prepared in a turn."""
@@ -91,7 +91,7 @@ def mapped(text: str, vocabulary: str, language: str) -> Run:
 def masking(text: str, vocabulary: str, language: str, unit: str, rows: int) -> Run:
     """A batch of so many rows of 128 tokens of a corpus, masked."""
     from unmask.text.chance import Chance
-    from unmask.text.corruption import mask_tokens
+    from unmask.text.corruption.masking import mask_tokens
     from unmask.text.example import Stream
 
     out = Path(tempfile.mkdtemp())

@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/road"))
     parser.add_argument("--roads", default=",".join(ROADS), help=f"some of {', '.join(ROADS)}")
     parser.add_argument("--model", default="modernbert-tiny")
-    parser.add_argument("--epochs", type=int, default=8, help="of pre-training")
+    parser.add_argument("--epochs", type=int, default=5, help="of pre-training")
     options = parser.parse_args()
     rows = []
     for name in options.roads.split(","):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unmask.text.corpus.shards import Shard
 from unmask.text.example import Array
-from unmask.text.shards import Shard
 
 SPECIAL = 5
 

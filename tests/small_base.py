@@ -12,7 +12,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training.checkpoint import Checkpoints, State
 
 WORDS = [

@@ -285,7 +285,7 @@ def test_list_shows_names_with_papers(capsys: pytest.CaptureFixture[str], what: 
 def test_list_knows_every_preset_and_every_kind_of_tokenizer() -> None:
     from unmask.commands.list import TOKENIZERS
     from unmask.presets import PAPERS, PRESETS
-    from unmask.text.vocabularies import Kind
+    from unmask.text.tokens.vocabularies import Kind
 
     assert list(PAPERS) == list(PRESETS)
     assert [name for name, *_ in TOKENIZERS] == list(get_args(Kind))

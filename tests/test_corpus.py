@@ -15,14 +15,15 @@ import pytest
 
 from unmask.commands.prepare import Prepare
 from unmask.errors import UserError
-from unmask.text import encoding
-from unmask.text.corpus import Corpus
-from unmask.text.preparation import Training, prepare
-from unmask.text.sentences import sentences
-from unmask.text.shards import smallest_type
-from unmask.text.sources import Sources
-from unmask.text.tokenizer import Tokenizer
-from unmask.text.writing import held_out
+from unmask.text.corpus import encoding
+from unmask.text.corpus.corpus import Corpus
+from unmask.text.corpus.preparation import Training, prepare
+from unmask.text.corpus.shards import smallest_type
+from unmask.text.corpus.writing import held_out
+from unmask.text.sources import documents
+from unmask.text.sources.documents import Sources
+from unmask.text.sources.sentences import sentences
+from unmask.text.tokens.tokenizer import Tokenizer
 
 WORDS = [
     "the",
@@ -129,9 +130,8 @@ def test_processes_change_nothing(source, tmp_path, monkeypatch):
 
 
 def test_a_document_longer_than_a_shard_is_split_and_counted(tmp_path, monkeypatch):
-    from unmask.text import sources
 
-    monkeypatch.setattr(sources, "LONGEST", 2000)
+    monkeypatch.setattr(documents, "LONGEST", 2000)
     path = tmp_path / "long.txt"
     path.write_text(
         text_of(1, sentences_each=1) + "\n\n" + text_of(500, 1).replace("\n\n", "\n") + "\n\n" + text_of(20, 2)
@@ -189,9 +189,9 @@ def test_settings_decide_whether_a_folder_is_used_again(source, tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from unmask.text.preparation import prepare
-from unmask.text.sources import Sources
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.corpus.preparation import prepare
+from unmask.text.sources.documents import Sources
+from unmask.text.tokens.tokenizer import Tokenizer
 source, out, vocabulary = sys.argv[1:]
 prepare(Sources([source]), Path(out), Tokenizer.load(vocabulary), processes=1, shard_tokens=2000, valid=0.1)
 """

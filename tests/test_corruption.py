@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_corpus import FakeTokenizer
-from unmask.text import corruption
 from unmask.text.chance import Chance
+from unmask.text.corruption import masking
+from unmask.text.corruption.spans import choose_spans
 from unmask.text.example import Stream
-from unmask.text.spans import choose_spans
 
 TOKENIZER = FakeTokenizer()
 UNITS = ("token", "whole_word", "span")
@@ -47,7 +47,7 @@ def stream():
 @each_unit
 @pytest.mark.parametrize("rate", [0.15, 0.3])
 def test_rate_is_kept_and_special_tokens_never_chosen(stream, unit, rate):
-    _, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), rate, unit=unit)
+    _, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), rate, unit=unit)
     spread = {"token": 1, "whole_word": 3, "span": 20}[unit]
     assert within(len(targets.index), (stream.units >= 0).sum(), rate, spread)
     assert (stream.units[targets.index] >= 0).all()
@@ -55,7 +55,7 @@ def test_rate_is_kept_and_special_tokens_never_chosen(stream, unit, rate):
 
 @each_unit
 def test_answers_are_the_tokens_that_stood_there_and_nothing_else_changed(stream, unit):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), unit=unit)
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), unit=unit)
     assert np.array_equal(targets.labels, stream.tokens[targets.index])
     assert np.array_equal(targets.index, np.unique(targets.index))
     untouched = np.setdiff1d(np.arange(len(stream.tokens)), targets.index)
@@ -67,7 +67,7 @@ def test_answers_are_the_tokens_that_stood_there_and_nothing_else_changed(stream
 @each_unit
 @pytest.mark.parametrize(("mask", "random"), [(0.8, 0.1), (0.5, 0.5), (0.0, 0.0), (1.0, 0.0)])
 def test_fates_have_their_shares(stream, unit, mask, random):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.2, mask, random, unit)
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.2, mask, random, unit)
     now, n, spread = masked.tokens[targets.index], len(targets.index), 20 if unit == "span" else 1
     is_mask = now == TOKENIZER.mask
     swapped = ~is_mask & (now != targets.labels)
@@ -76,7 +76,7 @@ def test_fates_have_their_shares(stream, unit, mask, random):
 
 
 def test_random_tokens_are_ordinary_and_of_the_whole_vocabulary(stream):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.9, 0.0, 1.0)
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.9, 0.0, 1.0)
     now = masked.tokens[targets.index]
     assert now.min() == 5
     assert now.max() == 999
@@ -86,13 +86,13 @@ def test_random_tokens_are_ordinary_and_of_the_whole_vocabulary(stream):
 
 
 def test_random_tokens_do_not_depend_on_what_they_replace(stream):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.9, 0.0, 1.0)
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.9, 0.0, 1.0)
     assert abs(np.corrcoef(masked.tokens[targets.index], targets.labels)[0, 1]) < 0.02
 
 
 @pytest.mark.parametrize("unit", ["whole_word", "span"])
 def test_no_word_is_ever_split(stream, unit):
-    _, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.3, unit=unit)
+    _, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.3, unit=unit)
     hidden = np.bincount(stream.units[targets.index], minlength=stream.units.max() + 1)
     size = np.bincount(stream.units[stream.units >= 0])
     assert np.isin(hidden - size, [*(-size), 0]).all()
@@ -108,14 +108,14 @@ def test_chinese_words_of_several_characters_are_never_split(unit):
     sentence = Stream(tokens, np.array([len(tokens)]), None, units)
     size = np.bincount(units[units >= 0])
     for seed in range(20):
-        _, targets = corruption.mask_tokens(sentence, TOKENIZER, chance_of(sentence, 0, seed), unit=unit)
+        _, targets = masking.mask_tokens(sentence, TOKENIZER, chance_of(sentence, 0, seed), unit=unit)
         hidden = np.bincount(units[targets.index], minlength=len(size))
         assert hidden.any()
         assert ((hidden == 0) | (hidden == size)).all()
 
 
 def test_pieces_of_a_word_each_have_their_own_fate(stream):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.5, 0.5, 0.0, unit="whole_word")
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.5, 0.5, 0.0, unit="whole_word")
     is_mask = masked.tokens[targets.index] == TOKENIZER.mask
     words = stream.units[targets.index]
     share = np.bincount(words, is_mask) / np.maximum(1, np.bincount(words))
@@ -125,7 +125,7 @@ def test_pieces_of_a_word_each_have_their_own_fate(stream):
 def test_an_unknown_token_inside_a_word_does_not_split_it():
     units = np.tile([-1, 0, 0, -1, 0, 1, -1], 200) + np.repeat(np.arange(200) * 2, 7)
     units[np.tile([True, False, False, True, False, False, True], 200)] = -1
-    chosen = corruption.choose_words(units, Chance.of(0, 0, np.arange(1)).bits(np.array([1400]), "x"), 0.5)
+    chosen = masking.choose_words(units, Chance.of(0, 0, np.arange(1)).bits(np.array([1400]), "x"), 0.5)
     hidden = np.bincount(units[chosen], minlength=400).reshape(200, 2)
     assert set(hidden[:, 0].tolist()) == {0, 3}
 
@@ -170,7 +170,7 @@ def test_spans_lie_anywhere():
 
 
 def test_a_span_has_one_fate(stream):
-    masked, targets = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.15, 0.5, 0.0, unit="span")
+    masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.15, 0.5, 0.0, unit="span")
     is_mask = masked.tokens[targets.index] == TOKENIZER.mask
     neighbours = np.diff(targets.index) == 1
     assert (np.diff(is_mask.astype(int))[neighbours] == 0).all()
@@ -184,19 +184,19 @@ def test_a_span_has_one_fate(stream):
 @each_unit
 def test_a_sequence_is_masked_alike_alone_and_in_company(unit):
     stream = stream_of(30, words=50)
-    whole, _ = corruption.mask_tokens(stream, TOKENIZER, chance_of(stream), unit=unit)
+    whole, _ = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), unit=unit)
     for n in (0, 11, 29):
         mine = slice(stream.starts[n], stream.starts[n] + stream.lengths[n])
         units = np.where(stream.units[mine] < 0, -1, stream.units[mine] + 17)  # numbered otherwise
         alone = Stream(stream.tokens[mine], stream.lengths[[n]], None, units)
-        masked, _ = corruption.mask_tokens(alone, TOKENIZER, Chance.of(0, 0, np.array([n])), unit=unit)
+        masked, _ = masking.mask_tokens(alone, TOKENIZER, Chance.of(0, 0, np.array([n])), unit=unit)
         assert np.array_equal(masked.tokens, whole.tokens[mine])
 
 
 @each_unit
 def test_epochs_and_seeds_mask_differently(stream, unit):
     def places(epoch, seed):
-        return corruption.mask_tokens(stream, TOKENIZER, chance_of(stream, epoch, seed), unit=unit)[1].index.tolist()
+        return masking.mask_tokens(stream, TOKENIZER, chance_of(stream, epoch, seed), unit=unit)[1].index.tolist()
 
     assert places(0, 0) == places(0, 0)
     assert len({tuple(places(e, s)) for e in range(3) for s in range(3)}) == 9
@@ -218,7 +218,7 @@ def test_any_shape_of_batch_can_be_masked(sequences, unit, rate, seed):
             word += 1
     lengths = np.array([sum(max(1, size) for size in sizes) for sizes in sequences])
     batch = Stream(np.arange(5, 5 + len(units)), lengths, None, np.array(units))
-    _, targets = corruption.mask_tokens(batch, TOKENIZER, chance_of(batch, 0, seed), rate, unit=unit)
+    _, targets = masking.mask_tokens(batch, TOKENIZER, chance_of(batch, 0, seed), rate, unit=unit)
     assert (batch.units[targets.index] >= 0).all()
     assert np.array_equal(targets.labels, batch.tokens[targets.index])
     if unit != "token":

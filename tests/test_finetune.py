@@ -31,7 +31,7 @@ from unmask.runs.finetune import Job
 from unmask.runs.finetuning import network_of
 from unmask.tasks.classify import Classify
 from unmask.tasks.tag import Tag
-from unmask.text import conll
+from unmask.text.sources import conll
 from unmask.training.loop import Trainer
 from unmask.tuning.full import Full
 

@@ -24,7 +24,7 @@ from unmask.presets import PRESETS
 from unmask.tasks.classify import Classify
 from unmask.tasks.tag import Tag
 from unmask.text.example import Example, Stream, Targets
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training import weights
 
 BERT = Shape(vocab_size=64, width=24, layers=2, heads=3, feed_forward=40, max_length=32, norm_eps=1e-7)

@@ -14,8 +14,8 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
-from unmask.text.batches import by_length
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.sampling.batches import by_length
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training.checkpoint import Checkpoints, State
 
 TEXT = "paris is the capital of france and berlin that of germany"

@@ -9,9 +9,8 @@ from unmask.errors import UserError
 from unmask.objectives.masked_lm import MaskedLM
 from unmask.objectives.next_sentence import NextSentence
 from unmask.objectives.sentence_order import SentenceOrder
-from unmask.text import sampling
 from unmask.text.chance import Chance
-from unmask.text.sampling import Plan
+from unmask.text.sampling.plan import Plan, draw
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_length_does_not_tell_next_from_random(plan, corpus):
 def test_next_sentence_needs_two_documents():
     plan = Plan(FakeCorpus([[[9] * 400]]), "segment_pair", 64, rows_per_step=4)
     with pytest.raises(UserError, match="corpora/fake: one document only"):
-        sampling.batch(plan, [NextSentence()], plan.corpus.tokenizer, 0, 0)
+        draw(plan, [NextSentence()], plan.corpus.tokenizer, 0, 0)
 
 
 def test_next_sentence_finds_another_document_in_another_shard():
@@ -119,7 +118,7 @@ def test_sentence_order_swaps_the_same_two_segments(corpus, input_format):
 
 
 def test_objectives_combine(plan, corpus):
-    example = sampling.batch(plan, [MaskedLM(), NextSentence()], corpus.tokenizer, 0, 0)
+    example = draw(plan, [MaskedLM(), NextSentence()], corpus.tokenizer, 0, 0)
     stream, hidden = example.streams["encoder"], example.targets["masked_lm"]
     assert set(example.targets) == {"masked_lm", "next_sentence"}
     assert (stream.units[hidden.index] >= 0).all()
@@ -142,7 +141,7 @@ def maskings(objectives, epochs):
         def slots(self, *step):
             return slots, rows, np.full(len(rows), self.epoch)
 
-    examples = [sampling.batch(Fixed(e), objectives, corpus.tokenizer, 0, 0) for e in epochs]
+    examples = [draw(Fixed(e), objectives, corpus.tokenizer, 0, 0) for e in epochs]
     return [e.streams["encoder"].tokens.tolist() for e in examples]
 
 

@@ -10,10 +10,11 @@ from unmask.errors import UserError
 from unmask.objectives.masked_lm import MaskedLM
 from unmask.objectives.next_sentence import NextSentence
 from unmask.objectives.sentence_order import SentenceOrder
-from unmask.text import sampling
 from unmask.text.chance import Chance
-from unmask.text.cutting import cut
-from unmask.text.sampling import INPUT_FORMATS, Plan
+from unmask.text.ranges import stretches
+from unmask.text.sampling.cutting import cut
+from unmask.text.sampling.plan import INPUT_FORMATS, Plan, draw, formats
+from unmask.text.sampling.sequences import halves, single
 
 FORMATS = pytest.mark.parametrize("input_format", INPUT_FORMATS)
 
@@ -62,7 +63,7 @@ def test_slots_hold_every_token_once_and_rows_never_overflow(corpus, input_forma
 def test_any_documents_can_be_cut(documents, input_format, length):
     corpus = FakeCorpus([documents])
     rows = cut(corpus.shard(0), input_format, length, 0, 0)
-    covered = np.sort(sampling.stretches(rows.starts, rows.lengths))
+    covered = np.sort(stretches(rows.starts, rows.lengths))
     assert np.array_equal(covered, np.arange(corpus.tokens))
     assert np.add.reduceat(rows.rooms, rows.first[:-1]).max() <= length
 
@@ -181,7 +182,7 @@ def test_a_step_has_its_rows_and_sequences_fit_them(corpus):
     for step in range(5):
         slots, rows, _ = plan.slots(step)
         assert np.array_equal(np.unique(rows), np.arange(16))
-        lengths = sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"].lengths
+        lengths = single(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"].lengths
         assert np.array_equal(lengths, slots.rooms)
         assert np.bincount(rows, lengths).max() <= 64
 
@@ -215,12 +216,12 @@ OBJECTIVES = pytest.mark.parametrize(
 @OBJECTIVES
 def test_a_step_is_the_same_whenever_it_is_made(corpus, input_format, objectives):
     plan = Plan(corpus, input_format, 64, rows_per_step=8, seed=3)
-    before = {s: sampling.batch(plan, objectives, corpus.tokenizer, 3, s) for s in (0, 1, 40, 700)}
+    before = {s: draw(plan, objectives, corpus.tokenizer, 3, s) for s in (0, 1, 40, 700)}
     again = Plan(corpus, input_format, 64, rows_per_step=8, seed=3)
     for step in (700, 1, 40, 0):
-        assert examples_equal(before[step], sampling.batch(again, objectives, corpus.tokenizer, 3, step))
+        assert examples_equal(before[step], draw(again, objectives, corpus.tokenizer, 3, step))
     assert not examples_equal(before[0], before[1])
-    assert not examples_equal(before[0], sampling.batch(plan, objectives, corpus.tokenizer, 4, 0))
+    assert not examples_equal(before[0], draw(plan, objectives, corpus.tokenizer, 4, 0))
 
 
 @OBJECTIVES
@@ -229,7 +230,7 @@ def test_ranks_share_a_step_among_them(corpus, input_format, objectives, world):
     plan = Plan(corpus, input_format, 64, rows_per_step=8)
 
     def sequences(rank, world):
-        example = sampling.batch(plan, objectives, corpus.tokenizer, 0, 5, rank, world)
+        example = draw(plan, objectives, corpus.tokenizer, 0, 5, rank, world)
         stream = example.streams["encoder"]
         answers = {
             name: dict(zip(t.index.tolist(), t.labels.tolist(), strict=True)) for name, t in example.targets.items()
@@ -257,7 +258,7 @@ def test_a_step_across_two_epochs_takes_each_row_with_its_epoch(corpus):
 def test_a_document_that_begins_inside_a_text_has_a_separator_before_it(corpus):
     tokenizer, plan = corpus.tokenizer, Plan(corpus, "full_sentences", 64, rows_per_step=200)
     slots, *_ = plan.slots(0)
-    stream = sampling.sequences(slots, tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
+    stream = single(slots, tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
     inner = slots.documents.copy()
     inner[slots.text.starts] = False
     assert inner.any()
@@ -275,7 +276,7 @@ def test_a_document_that_begins_inside_a_text_has_a_separator_before_it(corpus):
 def test_pairs_are_a_sep_b_sep_with_segments(corpus):
     plan = Plan(corpus, "segment_pair", 128, rows_per_step=100)
     slots, *_ = plan.slots(0)
-    stream = sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
+    stream = single(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
     both = 0
     for tokens, segments, text in zip(
         np.split(stream.tokens, stream.starts[1:]),
@@ -294,16 +295,16 @@ def test_pairs_are_a_sep_b_sep_with_segments(corpus):
 
 def test_borders_between_a_and_b_are_borders_of_sentences_and_change_by_epoch(corpus):
     slots, *_ = Plan(corpus, "segment_pair", 128, rows_per_step=50).slots(0)
-    a, b = sampling.halves(slots, Chance.of(0, 0, slots.ids))
+    a, b = halves(slots, Chance.of(0, 0, slots.ids))
     assert slots.sentences[b.starts[b.lengths > 0]].all()
     assert np.array_equal(a.lengths + b.lengths, slots.lengths)
-    other, _ = sampling.halves(slots, Chance.of(0, 1, slots.ids))
+    other, _ = halves(slots, Chance.of(0, 1, slots.ids))
     assert (a.lengths != other.lengths).any()
 
 
 def test_units_are_words(corpus):
     slots, *_ = Plan(corpus, "segment_pair", 64, rows_per_step=100).slots(0)
-    stream = sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
+    stream = single(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
     words = stream.units[stream.units >= 0]
     assert np.array_equal(np.diff(words, prepend=-1) != 0, slots.words)
 
@@ -311,7 +312,7 @@ def test_units_are_words(corpus):
 def test_unknown_tokens_are_left_alone(corpus):
     slots, *_ = Plan(corpus, "full_sentences", 64).slots(0)
     slots.tokens[5] = corpus.tokenizer.unk
-    stream = sampling.sequences(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
+    stream = single(slots, corpus.tokenizer, Chance.of(0, 0, slots.ids)).streams["encoder"]
     assert (stream.units[stream.tokens == corpus.tokenizer.unk] == -1).all()
 
 
@@ -338,20 +339,20 @@ def test_rows_too_short_or_too_few_are_refused(corpus):
 
 def test_formats_that_do_not_go_together_are_refused():
     both = {"masked_lm": MaskedLM(), "next_sentence": NextSentence()}
-    assert sampling.formats({"masked_lm": MaskedLM()})[0] == "full_sentences"
-    assert sampling.formats(both) == ["segment_pair", "sentence_pair"]
-    assert sampling.formats(both, "sentence_pair") == ["sentence_pair"]
+    assert formats({"masked_lm": MaskedLM()})[0] == "full_sentences"
+    assert formats(both) == ["segment_pair", "sentence_pair"]
+    assert formats(both, "sentence_pair") == ["sentence_pair"]
     with pytest.raises(
         UserError, match="next_sentence cannot use full_sentences; fitting: segment_pair, sentence_pair"
     ):
-        sampling.formats(both, "full_sentences")
+        formats(both, "full_sentences")
     with pytest.raises(UserError, match="next_sentence and sentence_order"):
-        sampling.formats({"next_sentence": NextSentence(), "sentence_order": SentenceOrder()})
+        formats({"next_sentence": NextSentence(), "sentence_order": SentenceOrder()})
 
 
 def test_a_prepared_corpus_is_sampled_whole(tmp_path):
-    from unmask.text.preparation import Training, prepare
-    from unmask.text.sources import Sources
+    from unmask.text.corpus.preparation import Training, prepare
+    from unmask.text.sources.documents import Sources
 
     lines = [f"Line {n} tells of {'many ' * (n % 7)}things. It says {n * n}!\n" for n in range(900)]
     source = tmp_path / "text.txt"
@@ -369,5 +370,5 @@ def test_a_prepared_corpus_is_sampled_whole(tmp_path):
     tokens = [plan.slots(step)[0].tokens for step in range(plan.rows)]
     expected = np.concatenate([corpus.shard(i).tokens for i in range(corpus.shards)])
     assert np.array_equal(np.bincount(np.concatenate(tokens)), np.bincount(expected))
-    example = sampling.batch(plan, [MaskedLM(unit="whole_word")], corpus.tokenizer, 0, 0)
+    example = draw(plan, [MaskedLM(unit="whole_word")], corpus.tokenizer, 0, 0)
     assert len(example.targets["masked_lm"].index) > 0

@@ -10,9 +10,9 @@ import pytest
 import zstandard
 
 from unmask.errors import UserError
-from unmask.text import sources as module
-from unmask.text.sentences import PARAGRAPH, sentences
-from unmask.text.sources import Sources
+from unmask.text.sources import documents as module
+from unmask.text.sources.documents import Sources
+from unmask.text.sources.sentences import PARAGRAPH, sentences
 
 TEXT = "First document.\nIts second line.\n\nSecond — dokument, 第二。\n\n\nThird.\n"
 DOCUMENTS = ["First document.\nIts second line.", "Second — dokument, 第二。", "Third."]

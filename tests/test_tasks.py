@@ -21,7 +21,7 @@ from unmask.nn.pooling import AttentionPooling, largest, mean
 from unmask.tasks.base import HEAD, Rows
 from unmask.tasks.classify import Classify
 from unmask.tasks.tag import Tag
-from unmask.text.batches import Dataset, by_length
+from unmask.text.sampling.batches import Dataset, by_length
 
 TOKENS = tokenizer()
 TEXTS = [" ".join(words) for words in sentences(40, 3)]

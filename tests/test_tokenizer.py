@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text.sentences import sentences
-from unmask.text.tokenizer import Tokenizer
-from unmask.text.vocabularies import KINDS
+from unmask.text.sources.sentences import sentences
+from unmask.text.tokens.tokenizer import Tokenizer
+from unmask.text.tokens.vocabularies import KINDS
 
 VOCAB = Path(__file__).parents[2] / "shared" / "data" / "vocab"
 needs_vocab = pytest.mark.skipif(not VOCAB.is_dir(), reason="public vocabularies not at hand")

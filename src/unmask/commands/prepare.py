@@ -9,11 +9,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from unmask.config import Config
-from unmask.text.preparation import Prepared, Training
-from unmask.text.preparation import prepare as prepare_corpus
-from unmask.text.sources import Boundary, Sources
-from unmask.text.tokenizer import Tokenizer
-from unmask.text.vocabularies import Kind
+from unmask.text.corpus.preparation import Prepared, Training
+from unmask.text.corpus.preparation import prepare as prepare_corpus
+from unmask.text.sources.documents import Boundary, Sources
+from unmask.text.tokens.tokenizer import Tokenizer
+from unmask.text.tokens.vocabularies import Kind
 from unmask.training.progress import Progress, duration
 
 

@@ -11,7 +11,7 @@ from unmask.config import choice
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
 from unmask.presets import resolve
-from unmask.text import sampling
+from unmask.text.sampling import plan
 from unmask.training.settings import Training
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Pretrain(Training):
     def _fits(self) -> Self:
         if self.length > self.model.max_length:
             raise ValueError(f"length {self.length} is more than the model's max_length, {self.model.max_length}")
-        sampling.formats(self.objectives, self.input_format)  # refuses what does not go together
+        plan.formats(self.objectives, self.input_format)  # refuses what does not go together
         return self
 
     @property
@@ -66,5 +66,5 @@ class Pretrain(Training):
     def resolved(self, vocab_size: int) -> Pretrain:
         """The same settings with everything filled in that the corpus decides."""
         shape = self.model.model_copy(update={"vocab_size": vocab_size})
-        input_format = self.input_format or sampling.formats(self.objectives, None)[0]
+        input_format = self.input_format or plan.formats(self.objectives, None)[0]
         return self.model_copy(update={"model": shape, "input_format": input_format})

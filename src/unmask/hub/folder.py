@@ -23,7 +23,7 @@ from unmask.training import weights
 
 if TYPE_CHECKING:
     from unmask.tasks.base import Task
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 EMBEDDINGS = "backbone.embeddings.tokens.weight"
 

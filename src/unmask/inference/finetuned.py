@@ -22,7 +22,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
 from unmask.tasks.base import Encoded, Prediction, Rows, Task
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints
 

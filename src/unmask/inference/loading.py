@@ -21,7 +21,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
 from unmask.objectives.base import Objective
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints
 from unmask.training.placement import Placement

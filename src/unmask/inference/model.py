@@ -17,9 +17,9 @@ from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
 from unmask.nn.network import Network
-from unmask.text.batches import by_length
 from unmask.text.example import Array, Example, Stream
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.sampling.batches import by_length
+from unmask.text.tokens.tokenizer import Tokenizer
 
 TOKENS_AT_ONCE = 4096  # what is computed together: enough to keep a processor busy, little to hold
 

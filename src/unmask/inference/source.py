@@ -14,8 +14,8 @@ from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
 from unmask.tasks.base import HEAD, Encoded, Task
-from unmask.text.batches import by_length
 from unmask.text.example import Array
+from unmask.text.sampling.batches import by_length
 
 
 @dataclass

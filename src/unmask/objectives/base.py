@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from unmask.config import Config
-from unmask.text import sampling
 from unmask.text.chance import Chance
 from unmask.text.example import Array, Example
+from unmask.text.sampling import plan, sequences
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from unmask.nn.batch import Batch
     from unmask.nn.losses import Loss
     from unmask.nn.network import Network
-    from unmask.text.sampling import Slots
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.sampling.sequences import Slots
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 class Objective(Config):
     """What a model is asked while it is pre-trained. One paper, one file."""
 
-    input_formats: ClassVar[tuple[str, ...]] = sampling.INPUT_FORMATS
+    input_formats: ClassVar[tuple[str, ...]] = plan.INPUT_FORMATS
     "The ways of cutting a corpus that this objective can learn from."
 
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
@@ -41,7 +41,7 @@ class Objective(Config):
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Make sequences of stretches of text."""
-        return sampling.sequences(slots, tokenizer, chance)
+        return sequences.single(slots, tokenizer, chance)
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Hide something, and say where the answers are."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from unmask.objectives.base import Objective
-from unmask.text import corruption
 from unmask.text.chance import Chance
+from unmask.text.corruption import masking
 from unmask.text.example import Array, Example
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unmask.models.shape import Shape
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 class MaskedLM(Objective):
@@ -52,7 +52,7 @@ class MaskedLM(Objective):
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Hide units, and ask for the tokens that were there."""
-        stream, targets = corruption.mask_tokens(
+        stream, targets = masking.mask_tokens(
             example.streams["encoder"], tokenizer, chance, self.rate, self.mask, self.random, self.unit
         )
         return example.with_stream(stream).with_targets(masked_lm=targets)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unmask.objectives.base import Objective
-from unmask.text import sampling
 from unmask.text.chance import Chance
 from unmask.text.example import Example, Targets
+from unmask.text.sampling import sequences
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unmask.models.shape import Shape
-    from unmask.text.sampling import Slots
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.sampling.sequences import Slots
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 class NextSentence(Objective):
@@ -29,12 +29,12 @@ class NextSentence(Objective):
 
         A slot of one sentence has no second text; it is read alone and nothing is asked about it.
         """
-        a, b = sampling.halves(slots, chance)
+        a, b = sequences.halves(slots, chance)
         pair = b.lengths > 0
         random = pair & (chance.sequences("next_sentence") < 0.5)
         which = np.flatnonzero(random)
         b = b.put(which, slots.elsewhere(which, b.lengths[which], chance))
-        example = sampling.join(a, b, slots, tokenizer)
+        example = sequences.join(a, b, slots, tokenizer)
         first_tokens = example.streams["encoder"].starts[pair]
         return example.with_targets(next_sentence=Targets(first_tokens, random[pair].astype(np.int64)))
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unmask.objectives.base import Objective
-from unmask.text import sampling
 from unmask.text.chance import Chance
 from unmask.text.example import Example, Targets
+from unmask.text.sampling import sequences
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unmask.models.shape import Shape
-    from unmask.text.sampling import Slots
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.sampling.sequences import Slots
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 class SentenceOrder(Objective):
@@ -29,12 +29,12 @@ class SentenceOrder(Objective):
 
         A slot of one sentence has no order; it is read alone and nothing is asked about it.
         """
-        a, b = sampling.halves(slots, chance)
+        a, b = sequences.halves(slots, chance)
         pair = b.lengths > 0
         swapped = pair & (chance.sequences("sentence_order") < 0.5)
         which = np.flatnonzero(swapped)
         a, b = a.put(which, b.pick(which)), b.put(which, a.pick(which))
-        example = sampling.join(a, b, slots, tokenizer)
+        example = sequences.join(a, b, slots, tokenizer)
         first_tokens = example.streams["encoder"].starts[pair]
         return example.with_targets(sentence_order=Targets(first_tokens, swapped[pair].astype(np.int64)))
 

@@ -15,8 +15,8 @@ from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.pretraining import Pretraining, network_of
-from unmask.text.corpus import Corpus
-from unmask.text.sampling import Plan
+from unmask.text.corpus.corpus import Corpus
+from unmask.text.sampling.plan import Plan
 from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement, leave

@@ -14,10 +14,9 @@ from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
 from unmask.objectives.base import Objective
-from unmask.text import sampling
 from unmask.text.example import Array, Example, Stream, Targets
-from unmask.text.sampling import Plan
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.sampling.plan import Plan, draw
+from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training.placement import Placement
 from unmask.training.settings import Training
 
@@ -128,7 +127,5 @@ class Pretraining:
             yield self._batch(self.held_out, step, 0, 1)
 
     def _batch(self, plan: Plan, step: int, rank: int, world: int) -> Batch:
-        example = sampling.batch(
-            plan, self.objectives, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world
-        )
+        example = draw(plan, self.objectives, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world)
         return collate(example, plan.length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unmask.errors import UserError
-from unmask.text.tables import Table, text_of
+from unmask.text.sources.tables import Table, text_of
 
 TEXTS = (
     *("text", "text_a", "sentence1", "premise", "question1", "question", "sentence", "review", "content"),

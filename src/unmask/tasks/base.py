@@ -13,8 +13,8 @@ from pydantic import Field
 
 from unmask.errors import UserError
 from unmask.objectives.base import Objective
-from unmask.text.batches import Dataset
 from unmask.text.example import Array
+from unmask.text.sampling.batches import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unmask.nn.batch import Batch
     from unmask.nn.losses import Loss
     from unmask.nn.network import Network
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 HEAD = "task"
 LONGEST_LIST = 12  # labels named in a message

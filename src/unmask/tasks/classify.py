@@ -12,9 +12,10 @@ from pydantic import Field, field_validator
 from unmask.errors import UserError
 from unmask.tasks import _columns
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, sigmoid, softmax
-from unmask.text import inputs, tables
-from unmask.text.batches import Dataset
 from unmask.text.example import Array, Example, Targets
+from unmask.text.sampling import inputs
+from unmask.text.sampling.batches import Dataset
+from unmask.text.sources import tables
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from unmask.nn.batch import Batch
     from unmask.nn.losses import Loss
     from unmask.nn.network import Network
-    from unmask.text.tables import Table
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.sources.tables import Table
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 class Classify(Task):

@@ -10,16 +10,17 @@ import numpy as np
 from pydantic import Field
 
 from unmask.errors import UserError
+from unmask.tasks import _chunks as chunks
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, softmax
-from unmask.text import chunks, conll
-from unmask.text.batches import Dataset
 from unmask.text.example import Array, Example, Stream, Targets
+from unmask.text.sampling.batches import Dataset
+from unmask.text.sources import conll
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unmask.models.shape import Shape
-    from unmask.text.tokenizer import Pieces, Tokenizer
+    from unmask.text.tokens.tokenizer import Pieces, Tokenizer
 
 OUTSIDE = "O"
 

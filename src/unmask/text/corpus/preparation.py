@@ -19,15 +19,15 @@ import numpy as np
 
 from unmask.disk import alone
 from unmask.errors import UserError
-from unmask.text import shards
-from unmask.text.corpus import HELD_OUT, INDEX, Corpus
-from unmask.text.encoding import encode_all
-from unmask.text.folders import begin, claim, clear, write_json
-from unmask.text.shards import FORMAT, smallest_type
-from unmask.text.sources import Piece, Sources
-from unmask.text.tokenizer import Tokenizer
-from unmask.text.vocabularies import Kind
-from unmask.text.writing import SHARD, Position, Writer
+from unmask.text.corpus import shards
+from unmask.text.corpus.corpus import HELD_OUT, INDEX, Corpus
+from unmask.text.corpus.encoding import encode_all
+from unmask.text.corpus.folders import begin, claim, clear, write_json
+from unmask.text.corpus.shards import FORMAT, smallest_type
+from unmask.text.corpus.writing import SHARD, Position, Writer
+from unmask.text.sources.documents import Piece, Sources
+from unmask.text.tokens.tokenizer import Tokenizer
+from unmask.text.tokens.vocabularies import Kind
 
 SAMPLE = 16_000_000
 """Characters that a tokenizer is trained on, about, spread over the sources."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unmask.errors import UserError
-from unmask.text.files import lines
+from unmask.text.sources.files import lines
 
 DOCUMENT = "-DOCSTART-"
 _PLACED = re.compile("(.[^0-9]*)[0-9]+")  # a character, seldom of two codes, and its place

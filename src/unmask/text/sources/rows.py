@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError, first_line
-from unmask.text.files import Meter, lines
+from unmask.text.sources.files import Meter, lines
 
 HUB = "hf:"
 

@@ -13,22 +13,10 @@ import numpy as np
 
 from unmask.text.chance import Chance
 from unmask.text.example import Array, Example, Stream
+from unmask.text.ranges import stretches
 
 if TYPE_CHECKING:
-    from unmask.text.tokenizer import Tokenizer
-
-
-def stretches(starts: Array, lengths: Array) -> Array:
-    """Indices of stretches, one after another: starts 7, 2 and lengths 3, 2 give 7 8 9 2 3."""
-    offsets = np.cumsum(lengths) - lengths
-    return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
-
-
-def runs(units: Array) -> tuple[Array, Array]:
-    """Where the units begin [U] and end [U], special tokens (-1) left out; what one of these parts is two."""
-    borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))
-    kept = np.flatnonzero(units[borders[:-1]] >= 0)
-    return borders[kept], borders[kept + 1]
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class Slots:
         return Text(self.tokens, self.words, np.cumsum(self.lengths) - self.lengths, self.lengths)
 
 
-def sequences(slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
+def single(slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
     """One sequence per slot: in the pair formats A and the B that follows it, else all as one text.
 
     Where a document begins inside a text, a further separator stands before it (RoBERTa §4.2).

@@ -21,7 +21,7 @@ from unmask.text.chance import generator, permutation
 from unmask.text.example import Array
 
 if TYPE_CHECKING:
-    from unmask.text.shards import Shard
+    from unmask.text.corpus.shards import Shard
 
 Run = tuple[int, int]  # from one piece up to, not including, another
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError, first_line
-from unmask.text.files import format_of, lines
+from unmask.text.sources.files import format_of, lines
 
 Row = list[Any]
 Header = bool | Callable[[list[str]], bool]

@@ -11,7 +11,7 @@ import numpy as np
 
 from unmask.errors import UserError, first_line
 from unmask.text.example import Array
-from unmask.text.units import is_han
+from unmask.text.tokens.units import is_han
 
 if TYPE_CHECKING:
     import tokenizers

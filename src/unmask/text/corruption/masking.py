@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.text.chance import Chance, again, fraction
+from unmask.text.corruption.spans import choose_spans
 from unmask.text.example import Array, Stream, Targets
-from unmask.text.sequences import runs, stretches
-from unmask.text.spans import choose_spans
+from unmask.text.ranges import runs, stretches
 
 if TYPE_CHECKING:
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 Unit = Literal["token", "whole_word", "span"]
 

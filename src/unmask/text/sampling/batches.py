@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from unmask.text.example import Array, Example, Stream, Targets
-from unmask.text.sequences import stretches
+from unmask.text.ranges import stretches
 
 
 @dataclass(frozen=True)

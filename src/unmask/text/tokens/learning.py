@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
-from unmask.text.units import is_han
-from unmask.text.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, mark, surround
+from unmask.text.tokens.units import is_han
+from unmask.text.tokens.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, mark, surround
 
 if TYPE_CHECKING:
     import tokenizers

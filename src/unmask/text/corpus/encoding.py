@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from unmask.text.corpus.shards import smallest_type
 from unmask.text.example import Array
-from unmask.text.sentences import sentences
-from unmask.text.shards import smallest_type
-from unmask.text.sources import Piece
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.sources.documents import Piece
+from unmask.text.sources.sentences import sentences
+from unmask.text.tokens.tokenizer import Tokenizer
 
 BATCH = 1 << 18
 """Characters that travel to a process at once, about."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from unmask.disk import replace_file
 from unmask.errors import UserError
-from unmask.text.corpus import HELD_OUT, INDEX
+from unmask.text.corpus.corpus import HELD_OUT, INDEX
 
 SETTINGS = "prepare.json"
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.text.example import Array
-from unmask.text.learning import train
-from unmask.text.lookup import Lookup, parts
-from unmask.text.units import Alphabet, is_han
-from unmask.text.vocabularies import Kind, kind_of, read, surfaces
+from unmask.text.tokens.learning import train
+from unmask.text.tokens.lookup import Lookup, parts
+from unmask.text.tokens.units import Alphabet, is_han
+from unmask.text.tokens.vocabularies import Kind, kind_of, read, surfaces
 
 if TYPE_CHECKING:
     import tokenizers

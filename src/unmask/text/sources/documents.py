@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from unmask.errors import UserError
-from unmask.text import rows
-from unmask.text.files import PACKED, format_of, head, lines
+from unmask.text.sources import rows
+from unmask.text.sources.files import PACKED, format_of, head, lines
 
 Boundary = Literal["auto", "empty_line", "file", "line", "heading"]
 

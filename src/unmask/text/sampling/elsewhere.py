@@ -13,11 +13,12 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.text.chance import Chance
 from unmask.text.example import Array
-from unmask.text.sequences import Text, stretches
+from unmask.text.ranges import stretches
+from unmask.text.sampling.sequences import Text
 
 if TYPE_CHECKING:
-    from unmask.text.corpus import Corpus
-    from unmask.text.shards import Shard
+    from unmask.text.corpus.corpus import Corpus
+    from unmask.text.corpus.shards import Shard
 
 DRAWS = 32
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from unmask.text.chance import again, fraction
 from unmask.text.example import Array
-from unmask.text.sequences import runs, stretches
+from unmask.text.ranges import runs, stretches
 
 LENGTHS = np.arange(1, 11)
 SHARES = 0.2 * 0.8 ** (LENGTHS - 1) / (1 - 0.8**10)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.text import shards
-from unmask.text.encoding import Encoded
+from unmask.text.corpus import shards
+from unmask.text.corpus.encoding import Encoded
 from unmask.text.example import Array
 
 SHARD = 4_000_000

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unmask.text.example import Array, Stream
-from unmask.text.sequences import stretches
+from unmask.text.ranges import stretches
 
 if TYPE_CHECKING:
-    from unmask.text.tokenizer import Tokenizer
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

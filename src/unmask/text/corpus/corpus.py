@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.text import shards
-from unmask.text.shards import FORMAT, Shard
-from unmask.text.tokenizer import Tokenizer
+from unmask.text.corpus import shards
+from unmask.text.corpus.shards import FORMAT, Shard
+from unmask.text.tokens.tokenizer import Tokenizer
 
 INDEX = "corpus.json"
 HELD_OUT = "valid"

@@ -1,7 +1,7 @@
 """Which text a step is made of. The batch at step s is a pure function of (corpus, config, seed, s).
 
-Shards are cut into slots and the slots laid into rows once and for all (`text/cutting.py`); an epoch is a permutation
-of the rows. Row r of the endless stream is row ``r % rows`` of epoch ``r // rows``, and a step takes a fixed number of
+Shards are cut into slots and the slots laid into rows once and for all (`cutting.py`); an epoch is a permutation of the
+rows. Row r of the endless stream is row ``r % rows`` of epoch ``r // rows``, and a step takes a fixed number of
 rows, so that nothing has to be remembered or repeated to make any step's batch, on any number of machines.
 """
 
@@ -15,16 +15,15 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.text.chance import Chance, permutation
-from unmask.text.cutting import FORMATS, Rows, cut
-from unmask.text.elsewhere import elsewhere
 from unmask.text.example import Array, Example
-from unmask.text.sequences import Slots, Text, halves, join, sequences, stretches
+from unmask.text.ranges import stretches
+from unmask.text.sampling.cutting import FORMATS, Rows, cut
+from unmask.text.sampling.elsewhere import elsewhere
+from unmask.text.sampling.sequences import Slots
 
 if TYPE_CHECKING:
-    from unmask.text.corpus import Corpus
-    from unmask.text.tokenizer import Tokenizer
-
-__all__ = ["INPUT_FORMATS", "Plan", "Slots", "Text", "batch", "formats", "halves", "join", "sequences"]
+    from unmask.text.corpus.corpus import Corpus
+    from unmask.text.tokens.tokenizer import Tokenizer
 
 INPUT_FORMATS = tuple(FORMATS)
 USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair")  # the first that fits is taken
@@ -183,7 +182,7 @@ class Plan:
         return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, negatives)
 
 
-def batch(
+def draw(
     plan: Plan,
     objectives: Sequence[Sampler],
     tokenizer: Tokenizer,

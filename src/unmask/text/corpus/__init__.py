@@ -1,0 +1,1 @@
+"""A corpus on disk: made of documents, restartable, and read through memory maps."""

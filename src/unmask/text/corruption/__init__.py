@@ -1,0 +1,1 @@
+"""Pure functions that hide parts of a text and say where."""

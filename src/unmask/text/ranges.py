@@ -1,0 +1,20 @@
+"""Ranges of indices, many at a time. U units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unmask.text.example import Array
+
+
+def stretches(starts: Array, lengths: Array) -> Array:
+    """Indices of stretches, one after another: starts 7, 2 and lengths 3, 2 give 7 8 9 2 3."""
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
+
+
+def runs(units: Array) -> tuple[Array, Array]:
+    """Where the units begin [U] and end [U], special tokens (-1) left out; what one of these parts is two."""
+    borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))
+    kept = np.flatnonzero(units[borders[:-1]] >= 0)
+    return borders[kept], borders[kept + 1]

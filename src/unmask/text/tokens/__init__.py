@@ -1,0 +1,1 @@
+"""Text to tokens: vocabularies loaded or learned, and which tokens belong together."""
