@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from fake_corpus import FakeTokenizer
 from unmask.text.chance import Chance
 from unmask.text.corruption import masking
-from unmask.text.corruption.spans import choose_spans
+from unmask.text.corruption.spans import NGRAM, UNILM, choose_spans
 from unmask.text.example import Stream
 
 TOKENIZER = FakeTokenizer()
-UNITS = ("token", "whole_word", "span")
+UNITS = ("token", "whole_word", "ngram", "span", "unilm")
 each_unit = pytest.mark.parametrize("unit", UNITS)
 
 
@@ -48,7 +48,7 @@ def stream():
 @pytest.mark.parametrize("rate", [0.15, 0.3])
 def test_rate_is_kept_and_special_tokens_never_chosen(stream, unit, rate):
     _, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), rate, unit=unit)
-    spread = {"token": 1, "whole_word": 3, "span": 20}[unit]
+    spread = {"token": 1, "whole_word": 3, "ngram": 6, "span": 20, "unilm": 2}[unit]
     assert within(len(targets.index), (stream.units >= 0).sum(), rate, spread)
     assert (stream.units[targets.index] >= 0).all()
 
@@ -99,7 +99,7 @@ def test_no_word_is_ever_split(stream, unit):
     assert ((hidden == 0) | (hidden == size)).all()
 
 
-@pytest.mark.parametrize("unit", ["whole_word", "span"])
+@pytest.mark.parametrize("unit", ["whole_word", "ngram", "span"])
 def test_chinese_words_of_several_characters_are_never_split(unit):
     # 我们 在 北京 大学 读书 。: a token per character, a unit per word
     words = ["我们", "在", "北京", "大学", "读书", "。"] * 40
@@ -142,6 +142,16 @@ def test_spans_are_of_3_8_words_on_average_and_of_ten_at_most():
     shares = np.bincount(lengths, minlength=11)[1:] / len(lengths)
     assert len(shares) == 10
     assert abs(shares - 0.2 * 0.8 ** np.arange(10) / (1 - 0.8**10)).max() < 0.01
+
+
+@pytest.mark.parametrize(("kind", "shares"), [(NGRAM, [6 / 11, 3 / 11, 2 / 11]), (UNILM, [0.8, 0.1, 0.1])])
+def test_ngrams_are_as_long_as_their_papers_say(kind, shares):
+    stream = stream_of(5000, words=100)
+    index, first = choose_spans(stream.units, chance_of(stream).bits(stream.lengths, "x"), 0.15, kind)
+    words = np.unique(np.stack([first, stream.units[index]]), axis=1)
+    lengths = np.unique(words[0], return_counts=True)[1]
+    assert abs(np.bincount(lengths)[1:] / len(lengths) - shares).max() < 0.01
+    assert len(words[1]) / len(np.unique(stream.units[stream.units >= 0])) == pytest.approx(0.15, abs=0.002)
 
 
 @pytest.mark.parametrize("words", [4, 10, 30, 300])
@@ -221,7 +231,7 @@ def test_any_shape_of_batch_can_be_masked(sequences, unit, rate, seed):
     _, targets = masking.mask_tokens(batch, TOKENIZER, chance_of(batch, 0, seed), rate, unit=unit)
     assert (batch.units[targets.index] >= 0).all()
     assert np.array_equal(targets.labels, batch.tokens[targets.index])
-    if unit != "token":
+    if unit not in ("token", "unilm"):
         kept = np.setdiff1d(batch.units, [-1])
         hidden = set(batch.units[targets.index].tolist())
         assert all(np.isin(np.flatnonzero(batch.units == w), targets.index).all() == (w in hidden) for w in kept)

@@ -48,14 +48,16 @@ class Pretrain(Training):
     def _fits(self) -> Self:
         if self.length > self.model.max_length:
             raise ValueError(f"length {self.length} is more than the model's max_length, {self.model.max_length}")
+        for objective in self.objectives.values():
+            objective.beside(self.objectives)
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together
         return self
 
     @property
     def objectives(self) -> dict[str, Objective]:
-        """The chosen objectives by name."""
+        """The chosen objectives by name, each after those that it follows."""
         chosen: dict[str, Objective] = self.objective.chosen  # type: ignore[attr-defined]
-        return chosen
+        return dict(sorted(chosen.items(), key=lambda item: bool(item[1].follows)))
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or continue to it; the folder then holds a model and a page. Returns `result.json`."""
@@ -66,5 +68,7 @@ class Pretrain(Training):
     def resolved(self, vocab_size: int) -> Pretrain:
         """The same settings with everything filled in that the corpus decides."""
         shape = self.model.model_copy(update={"vocab_size": vocab_size})
+        for objective in self.objectives.values():
+            shape = objective.model(shape)
         input_format = self.input_format or plan.formats(self.objectives, None)[0]
         return self.model_copy(update={"model": shape, "input_format": input_format})

@@ -16,12 +16,12 @@ from unmask.nn.layout import Layout
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, dropout: float = 0.0) -> Tensor:
-    """Bidirectional attention inside each sequence; q, k, v and the result are [T, H, W].
+    """Attention inside each sequence, to what its order lets a token see; q, k, v and the result are [T, H, W].
 
     ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
     ``dropout`` is that of the probabilities; pass 0 when not training.
     """
-    if q.is_cuda and not dropout:
+    if q.is_cuda and not dropout and layout.order is None:
         return varlen(q, k, v, layout, window)
     return rows(q, k, v, layout, window, dropout)
 
@@ -43,7 +43,7 @@ def rows(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = N
 
 
 def varlen(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None) -> Tensor:
-    """CUDA's kernel for sequences of different lengths. Has no dropout."""
+    """CUDA's kernel for sequences of different lengths. Has no dropout and no order."""
     from torch.nn.attention.varlen import varlen_attn
 
     side = -1 if window is None else window // 2
@@ -59,5 +59,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = 
     mask = owner[:, None] == owner[None, :]
     if window is not None:
         mask &= (place[:, None] - place[None, :]).abs() <= window // 2
+    if layout.order is not None:
+        mask &= layout.order[:, None] >= layout.order[None, :]
     scores = torch.einsum("qhw,khw->hqk", q, k) * q.shape[-1] ** -0.5
     return torch.einsum("hqk,khw->qhw", scores.masked_fill(~mask, -math.inf).softmax(-1), v)

@@ -31,13 +31,16 @@ class Sequences:
 class Answers:
     """What a head has to say, and where."""
 
-    index: Tensor  # [M] int64
+    index: Tensor  # [M] int64, or [M, 2] where an answer is read off two tokens
     labels: Tensor  # [M] int64, or [M, K] float where several labels may hold
     stream: str
+    places: Tensor | None = None  # [M] int64, for heads that have to be told where the answer stands
 
     def to(self, device: torch.device) -> Answers:
         """The same answers on a device."""
-        return Answers(self.index.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.stream)
+        index, labels = (x.to(device, non_blocking=True) for x in (self.index, self.labels))
+        places = None if self.places is None else self.places.to(device, non_blocking=True)
+        return Answers(index, labels, self.stream, places)
 
 
 @dataclass
@@ -76,7 +79,8 @@ def collate(example: Example, row_length: int | None = None) -> Batch:
 def _sequences(stream: Stream, row_length: int | None) -> Sequences:
     segments = None if stream.segments is None else torch.from_numpy(stream.segments).long()
     tokens = torch.from_numpy(stream.tokens).long()
-    return Sequences(tokens, torch.from_numpy(stream.position), segments, Layout.of(stream.lengths, row_length))
+    layout = Layout.of(stream.lengths, row_length, stream.order)
+    return Sequences(tokens, torch.from_numpy(stream.position), segments, layout)
 
 
 def _answers(targets: Targets) -> Answers:
@@ -85,4 +89,5 @@ def _answers(targets: Targets) -> Answers:
         torch.from_numpy(targets.index).long(),
         labels if labels.is_floating_point() else labels.long(),
         targets.stream,
+        None if targets.places is None else torch.from_numpy(targets.places).long(),
     )

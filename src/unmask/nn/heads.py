@@ -24,13 +24,11 @@ class Sizes(Protocol):
     def bias(self) -> bool: ...  # noqa: D102
 
 
-class MaskedLMHead(nn.Module):
-    """Dense, GELU, norm, and the vocabulary matrix, which is that of the embeddings (Devlin 2018)."""
+class VocabularyHead(nn.Module):
+    """What answers in tokens, by the matrix of the embeddings and a bias of its own."""
 
     def __init__(self, sizes: Sizes):
         super().__init__()
-        self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
-        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
         self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.width))
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
         nn.init.normal_(self.vocabulary, std=0.02)
@@ -39,9 +37,42 @@ class MaskedLMHead(nn.Module):
         """Share the vocabulary matrix with the embeddings [V, D]."""
         self.vocabulary = embedding
 
+    def scores(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        return F.linear(states_MD, self.vocabulary, self.bias)
+
+
+class MaskedLMHead(VocabularyHead):
+    """Dense, GELU, norm, and the vocabulary (Devlin 2018)."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes)
+        self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
-        return F.linear(self.norm(F.gelu(self.dense(states_MD))), self.vocabulary, self.bias)
+        return self.scores(self.norm(F.gelu(self.dense(states_MD))))
+
+
+class SpanBoundaryHead(VocabularyHead):
+    """A token from the states on either side of its span and its place there: two layers with GELU and norm, and the
+    vocabulary (Joshi 2019, SpanBERT, 1907.10529, §3.2). B widths of places."""
+
+    def __init__(self, sizes: Sizes, places: int, place_width: int):
+        super().__init__(sizes)
+        self.places = nn.Embedding(places, place_width)
+        nn.init.normal_(self.places.weight, std=0.02)
+        self.into = nn.Linear(2 * sizes.width + place_width, sizes.width, bias=sizes.bias)
+        self.into_norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+        self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+
+    def forward(self, borders_M2D: Tensor, places_M: Tensor) -> Tensor:
+        """States before and after the span [M, 2, D], places in it [M] to logits [M, V]."""
+        asked = torch.cat([borders_M2D.flatten(1), self.places(places_M)], -1)
+        inner = self.into_norm(F.gelu(self.into(asked)))
+        return self.scores(self.norm(F.gelu(self.dense(inner))))
 
 
 class SequenceRelationHead(nn.Module):

@@ -28,10 +28,11 @@ class Layout:
     empty: Tensor  # [E] int64 places without a token
     rows: int
     row_length: int
+    order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
     _barriers: dict[tuple[int | None, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, lengths: Array, row_length: int | None = None) -> Layout:
+    def of(cls, lengths: Array, row_length: int | None = None, order: Array | None = None) -> Layout:
         """Lay sequences of these lengths side by side, in their order, as many to a row as fit."""
         row_length = max(row_length or 0, int(lengths.max()))
         starts, rows = _starts_in_rows(lengths, row_length)
@@ -43,6 +44,7 @@ class Layout:
         return cls(
             tuple(lengths.tolist()), torch.from_numpy(cu_seqlens), int(lengths.max()), torch.from_numpy(places),
             torch.from_numpy(sources.clip(0)), torch.from_numpy(np.flatnonzero(sources < 0)), rows, row_length,
+            None if order is None else torch.from_numpy(order).long(),
         )  # fmt: skip
 
     @property
@@ -80,21 +82,25 @@ class Layout:
 
     def _make_barrier(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
         alone = self.full and len(self.lengths) == self.rows
-        if alone and (window is None or self.row_length <= window // 2 + 1):
+        if alone and self.order is None and (window is None or self.row_length <= window // 2 + 1):
             return None
         owner = self.to_rows(self.sequence() + 1)
         mask = owner[:, :, None] == owner[:, None, :]
         if window is not None:
             place = torch.arange(self.row_length, device=mask.device)
             mask &= (place[:, None] - place[None, :]).abs() <= window // 2
+        if self.order is not None:
+            order = self.to_rows(self.order)
+            mask &= order[:, :, None] >= order[:, None, :]
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
     def to(self, device: torch.device) -> Layout:
         """The same layout on a device."""
         tensors = (self.cu_seqlens, self.places, self.sources, self.empty)
         cu_seqlens, places, sources, empty = (x.to(device, non_blocking=True) for x in tensors)
+        order = None if self.order is None else self.order.to(device, non_blocking=True)
         return Layout(
-            self.lengths, cu_seqlens, self.max_length, places, sources, empty, self.rows, self.row_length,
+            self.lengths, cu_seqlens, self.max_length, places, sources, empty, self.rows, self.row_length, order,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch
-from unmask.nn.heads import MaskedLMHead
+from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
 
@@ -25,7 +25,7 @@ class Network(nn.Module):
     def tie(self) -> None:
         """Share the embeddings with the heads that answer in tokens; again when the embeddings were replaced."""
         for head in self.heads.values():
-            if isinstance(head, MaskedLMHead):
+            if isinstance(head, VocabularyHead):
                 head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
@@ -37,8 +37,9 @@ class Network(nn.Module):
     def logits(self, batch: Batch, head: str) -> Tensor:
         """What a head says at its targets [M, C]. No other position goes through it."""
         answers = batch.targets[head]
-        states_MD = self.states(batch, answers.stream).index_select(0, answers.index)
-        logits: Tensor = self.heads[head](states_MD)
+        states = self.states(batch, answers.stream).index_select(0, answers.index.flatten())
+        asked = [states.view(*answers.index.shape, states.shape[-1])]
+        logits: Tensor = self.heads[head](*asked if answers.places is None else [*asked, answers.places])
         return logits
 
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:

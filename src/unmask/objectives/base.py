@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -28,6 +29,9 @@ class Objective(Config):
     input_formats: ClassVar[tuple[str, ...]] = plan.INPUT_FORMATS
     "The ways of cutting a corpus that this objective can learn from."
 
+    follows: ClassVar[tuple[str, ...]] = ()
+    "Objectives that hide what they hide before this one looks."
+
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
 
     @property
@@ -38,6 +42,13 @@ class Objective(Config):
     def epochs(self, epochs: Array) -> Array:
         """The epochs [N] whose chance is drawn on: not all differ where a text is met again just as it was."""
         return epochs
+
+    def beside(self, others: Mapping[str, Objective]) -> None:
+        """Refuse, with a `ValueError`, what does not go together with this objective, or what it needs and lacks."""
+
+    def model(self, shape: Shape) -> Shape:
+        """The model that is asked for, with what this objective needs of it."""
+        return shape
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Make sequences of stretches of text."""

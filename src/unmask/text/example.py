@@ -22,6 +22,7 @@ class Stream:
     lengths: Array  # [N], their sum is T
     segments: Array | None = None  # [T] 0 for text A, 1 for text B
     units: Array | None = None  # [T] tokens with one number are corrupted together; -1 = special, never touched
+    order: Array | None = None  # [T] a token sees those of its sequence with a number not above its own; None: all
 
     @property
     def starts(self) -> Array:
@@ -43,9 +44,10 @@ class Stream:
 class Targets:
     """At these positions, these answers."""
 
-    index: Array  # [M] into the stream's T tokens
+    index: Array  # [M] into the stream's T tokens; [M, 2] where an answer is read off two of them
     labels: Array  # [M]; [M, K] where several labels may hold
     stream: str = "encoder"
+    places: Array | None = None  # [M] where the answer stands, for heads that have to be told
 
 
 @dataclass(frozen=True)

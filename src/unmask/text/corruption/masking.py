@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.text.chance import Chance, again, fraction
-from unmask.text.corruption.spans import choose_spans
+from unmask.text.corruption.spans import NGRAM, SPAN, UNILM, Lengths, choose_spans
 from unmask.text.example import Array, Stream, Targets
 from unmask.text.ranges import runs, stretches
 
 if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
-Unit = Literal["token", "whole_word", "span"]
+Unit = Literal["token", "whole_word", "ngram", "span", "unilm"]
+
+SPANS: dict[Unit, Lengths] = {"ngram": NGRAM, "span": SPAN, "unilm": UNILM}
 
 
 def mask_tokens(
@@ -47,7 +49,9 @@ def mask_tokens(
         mask: share of the chosen tokens that become [MASK].
         random: share of the chosen tokens that are replaced at random; may be the same token by chance.
         unit: ``token``; ``whole_word``: all tokens of a word or none, each with its own fate as in Google's release
-            of 2019; ``span``: runs of words, one fate for all tokens of a span (Joshi 2019, SpanBERT, 1907.10529).
+            of 2019; ``ngram``: one to three words (Lan 2019, ALBERT, 1909.11942), each token with its own fate;
+            ``span``: runs of words, one fate for all tokens of a span (Joshi 2019, SpanBERT, 1907.10529); ``unilm``:
+            one to three tokens, each with its own fate (Dong 2019, UniLM, 1905.03197).
 
     Returns:
         The stream with tokens replaced, and the tokens that were at the chosen places, in order.
@@ -65,8 +69,10 @@ def mask_tokens(
 
 def _choose(units: Array, bits: Array, rate: float, unit: Unit) -> tuple[Array, Array]:
     """[M] the chosen places, and [M] the places whose numbers decide what becomes of them."""
-    if unit == "span":
-        return choose_spans(units, bits, rate)
+    if unit in SPANS:
+        each = np.where(units < 0, -1, np.arange(len(units))) if unit == "unilm" else units
+        chosen, first = choose_spans(each, bits, rate, SPANS[unit])
+        return chosen, first if unit == "span" else chosen
     chosen = choose_tokens(units, bits, rate) if unit == "token" else choose_words(units, bits, rate)
     return chosen, chosen
 

@@ -1,0 +1,126 @@
+"""What must be true of all objectives. The folder is walked, so that a new file is covered without being named."""
+
+import numpy as np
+import pytest
+import torch
+
+from fake_corpus import corpus_of
+from unmask.commands.pretrain import Pretrain
+from unmask.config import folder
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.nn.batch import collate
+from unmask.nn.network import Network
+from unmask.text.chance import Chance
+from unmask.text.sampling.plan import Plan, draw, formats
+
+COMPANY = {"span_boundary": {"masked_lm": {"unit": "span"}}}
+"""What an objective cannot do without."""
+
+SHAPES = {
+    "bert": Shape(vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64, max_length=64, dropout=0,
+                  attention_dropout=0),
+    "modernbert": Shape(family="modernbert", vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64,
+                        max_length=64, positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True,
+                        segments=0, window=16, global_every=3, dropout=0, attention_dropout=0),
+}  # fmt: skip
+each = pytest.mark.parametrize("name", sorted(folder("unmask.objectives")))
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return corpus_of(shards=2, documents=20, sentences=20, words=6)
+
+
+def chosen(name):
+    """The objective and its company, as the command line makes them."""
+    given = {**COMPANY.get(name, {}), name: {}}
+    return Pretrain(corpus="corpus", out="out", model="bert-tiny", length=64, objective=given).objectives
+
+
+def batch_of(objectives, corpus, rows=16, seed=0, step=0):
+    plan = Plan(corpus, formats(objectives)[0], 64, rows_per_step=rows)
+    return draw(plan, list(objectives.values()), corpus.tokenizer, seed, step)
+
+
+def network_of(objectives, family="bert"):
+    shape = SHAPES[family]
+    for objective in objectives.values():
+        shape = objective.model(shape)
+    torch.manual_seed(0)
+    return Network(Encoder(shape), {k: v for o in objectives.values() for k, v in o.heads(shape).items()})
+
+
+@each
+def test_the_seed_decides_everything(name, corpus):
+    first, again, other = (batch_of(chosen(name), corpus, seed=seed) for seed in (0, 0, 1))
+    for key in first.targets:
+        assert np.array_equal(first.targets[key].index, again.targets[key].index)
+        assert np.array_equal(first.targets[key].labels, again.targets[key].labels)
+    assert np.array_equal(first.streams["encoder"].tokens, again.streams["encoder"].tokens)
+    assert not all(
+        np.array_equal(first.targets[key].labels, other.targets[key].labels) for key in first.targets
+    ) or not np.array_equal(first.streams["encoder"].tokens, other.streams["encoder"].tokens)
+
+
+@each
+def test_special_tokens_are_never_touched(name, corpus):
+    objectives = chosen(name)
+    plan = Plan(corpus, formats(objectives)[0], 64, rows_per_step=16)
+    slots, _, epochs = plan.slots(0)
+    chance = Chance.of(0, epochs, slots.ids)
+    sampler = next((o for o in objectives.values() if o.samples), objectives[name])
+    before = sampler.sample(slots, corpus.tokenizer, chance)
+    after = before
+    for objective in objectives.values():
+        after = objective.corrupt(after, corpus.tokenizer, chance)
+    fixed = before.streams["encoder"].units < 0
+    assert np.array_equal(before.streams["encoder"].tokens[fixed], after.streams["encoder"].tokens[fixed])
+    assert np.array_equal(before.streams["encoder"].lengths, after.streams["encoder"].lengths)
+
+
+@each
+def test_targets_say_where_the_answers_are(name, corpus):
+    objectives = chosen(name)
+    example, network = batch_of(objectives, corpus), network_of(objectives)
+    assert set(example.targets) == {head for o in objectives.values() for head in o.answers()} == set(network.heads)
+    for head, asked in example.targets.items():
+        assert asked.index.min() >= 0 and asked.index.max() < len(example.streams[asked.stream].tokens)
+        logits = network.logits(collate(example), head)
+        assert logits.shape[0] == len(asked.index) == len(asked.labels) > 0
+        assert asked.labels.min() >= 0 and asked.labels.max() < logits.shape[1]
+
+
+@pytest.mark.parametrize("family", SHAPES)
+@each
+def test_its_heads_learn_and_no_others(name, family, corpus):
+    """Every parameter of an objective's heads gets a gradient; heads of others get none."""
+    objectives = chosen(name)
+    network = network_of(objectives, family)
+    mine = objectives[name].loss(network, collate(batch_of(objectives, corpus)))
+    sum(loss.total for loss in mine.values()).backward()
+    for head, module in network.heads.items():
+        for parameter in (p for n, p in module.named_parameters() if n != "vocabulary"):
+            learns = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+            assert learns == (head in objectives[name].answers())
+    assert all(p.grad is not None for p in network.backbone.parameters())
+
+
+@each
+def test_four_batches_can_be_learned_by_heart(name, corpus):
+    objectives = chosen(name)
+    network = network_of(objectives)
+    batches = [collate(batch_of(objectives, corpus, rows=2, step=step)) for step in range(4)]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+    for step in range(160):
+        batch = batches[step % 4]
+        batch.states.clear()
+        losses = [loss for o in objectives.values() for loss in o.loss(network, batch).values() if loss.count]
+        optimizer.zero_grad()
+        sum(loss.total / loss.count for loss in losses).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    for batch in batches:
+        batch.states.clear()
+        for loss in (loss for o in objectives.values() for loss in o.loss(network, batch).values()):
+            assert float(loss.total.detach()) < 0.2 * loss.count or not loss.count
