@@ -63,20 +63,20 @@ def conll2000(data: Path, out: Path) -> Task:
         "valid": _write(out / "valid.conll", sentences[::10][: SENTENCES["valid"]]),
         "test": _write(out / "test.conll", _read(home / "test.txt").strip().split("\n\n")),
     }
-    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "15"})
+    return Task("CoNLL-2000, chunks", "tag", files, {"epochs": "12"})
 
 
 def book_review(data: Path, out: Path) -> Task:
     home = data / "zh_book_review"
     files = _heads({"train": home / "train.tsv.gz", "valid": home / "dev.tsv.gz"}, out) | {"test": home / "test.tsv"}
-    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "20", "task.pool": "mean"})
+    return Task("Chinese book reviews, sentiment", "classify", files, {"epochs": "8", "task.pool": "mean"})
 
 
 def weibo(data: Path, out: Path) -> Task:
     """As published: what carries its place in its word (``科0``) is read as it is meant."""
     home = data / "zh_weibo_ner"
     files = {split: home / f"weiboNER_2nd_conll.{theirs}" for split, theirs in zip(SPLITS, THEIRS, strict=True)}
-    return Task("Weibo, named entities", "tag", files, {"epochs": "15"})
+    return Task("Weibo, named entities", "tag", files, {"epochs": "12"})
 
 
 ROADS = {

@@ -314,3 +314,48 @@ def test_commands_are_functions(home, classifier):
     assert unmask.load(home / "classifier").predict([BAD[0]])[0].labels == classifier.predict([BAD[0]])[0].labels
     with pytest.raises(UserError, match="does no task; the run of a fine-tuning would fit"):
         unmask.predict(home / "base", home / "dev.tsv")
+
+
+# --- what must not be lost -----------------------------------------------------------------------------------------
+
+
+def test_results_never_take_the_place_of_what_they_were_made_from(home, classifier, tmp_path):
+    labelled, run = tmp_path / "dev.tsv", home / "classifier"
+    shutil.copy(home / "dev.tsv", labelled)
+    (tmp_path / "link.tsv").symlink_to(labelled)
+    before = labelled.read_bytes()
+    for out in (labelled, tmp_path / "link.tsv"):
+        with pytest.raises(UserError, match="is the file that is read"):
+            calls.call(Predict, run, labelled, out=out, device="cpu")
+    with pytest.raises(UserError, match="lies in the run that is asked"):
+        calls.call(Evaluate, run, labelled, out=run / "result.json", device="cpu")
+    assert labelled.read_bytes() == before
+
+
+def test_a_run_never_takes_the_place_of_its_base(home):
+    before = {path: path.stat().st_mtime_ns for path in (home / "base").rglob("*")}
+    with pytest.raises(UserError, match="is the model that is started from"):
+        finetune(home, "base", overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in (home / "base").rglob("*")} == before
+
+
+def test_weights_that_are_no_numbers_are_named(home, tmp_path):
+    calls.call(Convert, str(home / "base"), to="hf", out=tmp_path / "hf")
+    file = tmp_path / "hf" / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+    tensors[name][3, 1] = float("nan")
+    save_file(tensors, file)
+    with pytest.raises(UserError, match=r"model\.safetensors: backbone\.embeddings\.tokens\.weight holds numbers that"):
+        load(tmp_path / "hf")
+
+
+def test_python_takes_any_iterable_and_refuses_what_is_none(home, classifier):
+    model = load(home / "base")
+    assert len(model.hidden(ids for ids in [[2, 5, 3], [2, 7, 3]])) == 2
+    assert len(classifier.predict(text for text in ["a fine film", "a dull book"])) == 2
+    with pytest.raises(UserError, match="is no place"):
+        load(None)
+    with pytest.raises(UserError, match="k 0"):
+        model.fill("a [MASK] film", k=0)
+    assert "parameters" in repr(model) and "\n" not in repr(model)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -212,3 +213,17 @@ def test_no_sentence_loses_text(text):
     assert "".join(found) == text.rstrip()
     assert all(sentence.strip() for sentence in found)
     assert max(map(len, found), default=0) <= PARAGRAPH + 10
+
+
+def test_half_a_character_in_json_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "whole \\ud83d\\ude00"}\n{"text": "half \\ud83d"}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl: line 2: half a character"):
+        list(Sources([str(path)]).pieces())
+
+
+def test_what_cannot_be_read_twice_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(UserError, match="is a pipe or a device; give a file"):
+            list(Sources([str(path)]).pieces())

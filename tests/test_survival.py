@@ -104,6 +104,32 @@ def test_repeating_a_finished_run_trains_no_further(corpus: Path, tmp_path: Path
     assert [path.name for path in (tmp_path / "a" / "checkpoints").iterdir()] == ["step-4"]
 
 
+def test_what_was_deleted_of_a_finished_run_is_made_again(corpus: Path, tmp_path: Path) -> None:
+    run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, *TINY)
+    before = figures(tmp_path / "a")
+    for name in ("result.json", "report.html", "README.md"):
+        (tmp_path / "a" / name).unlink()
+        run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, *TINY)
+        assert (tmp_path / "a" / name).is_file() and figures(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("wrong", ['"steps": "many"', '"sums": [1]', "[" * 100_000])
+def test_a_broken_state_is_named(corpus: Path, tmp_path: Path, wrong: str) -> None:
+    run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, *TINY)
+    (tmp_path / "a" / "result.json").unlink()
+    state = tmp_path / "a" / "checkpoints" / "step-4" / "state.json"
+    state.write_text(f'{{"step": 4, "steps": 4, {wrong}}}')
+    refused = run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, *TINY, check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and str(state) in refused.stderr
+
+
+@pytest.mark.parametrize("index", ['{"format": 1}', "[" * 100_000, "{}"])
+def test_a_broken_corpus_is_named(tmp_path: Path, index: str) -> None:
+    (tmp_path / "corpus.json").write_text(index)
+    refused = run("pretrain", tmp_path, "--out", tmp_path / "a", "--steps", 4, *TINY, check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "corpus.json" in refused.stderr
+
+
 def test_a_dry_run_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
     said = run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, "--dry-run", *TINY).stdout
     assert "tokens per step" in said and "estimated time" in said and "masked_lm" in said

@@ -229,6 +229,18 @@ def test_a_vocabulary_is_as_large_as_asked(size):
     assert size < 1500 or sum(seen[letter] for letter in missing) <= 1e-4 * seen.total()
 
 
+def test_room_that_no_pair_takes_goes_to_rarer_characters():
+    chinese = "".join(map(chr, 0x4E00 + np.random.default_rng(1).integers(0, 510, 20_000)))
+    assert Tokenizer.train([chinese], "wordpiece", 300).size == 300
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_endless_words_are_not_learned(kind):
+    """Their length squared is what learning takes: this text would take minutes."""
+    tokenizer = Tokenizer.train(["abcdefgh" * 60_000, "a few short words " * 50], kind, 300)
+    assert not any("bcde" in piece for piece in tokenizer.backend.get_vocab())
+
+
 def test_what_a_vocabulary_knows():
     """Characters seen too seldom to matter get no entries; WordPiece knows 99.99 % of the text."""
     often, seldom = "the cat sat on the mat " * 2000, "\u0e01\u0e02"

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     convert: Callable[..., Any]
     demo: Callable[..., Any]
 
+__version__: str
 __all__ = ["convert", "demo", "evaluate", "fill", "finetune", "load", "predict", "prepare", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name == "load":
         from unmask.inference.loading import load as value
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("unmask")
     elif name in __all__ or name == "list":  # not in `__all__`, where it would hide Python's own
         from unmask.calls import function
 
@@ -38,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(["__version__", "list", *__all__])

@@ -20,14 +20,31 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it, so that readers see the old one or the new one, never half."""
-    beside = path.with_name(f".{path.name}.partial")
+    """Write a file beside and rename it, so that readers see the old one or the new one, never half.
+
+    Raises:
+        UserError: something else than a file is there. What the system refuses is an `OSError` that names ``path``.
+    """
+    there = path.resolve()  # a link stays one
+    if there.exists() and not there.is_file():
+        raise UserError(f"{path}: is there and is no file; name another")
+    beside = there.with_name(f".{there.name}.partial")
     try:
         write_file(beside, content)
-        beside.rename(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+        beside.rename(there)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def refuse_overwriting(out: Path, source: Path, run: Path) -> None:
+    """Refuse results that would take the place of what they were made from. Raises `UserError`."""
+    there = out.resolve()
+    if there == source.resolve():
+        raise UserError(f"--out {out}: is the file that is read; name another")
+    if there.is_relative_to(run.resolve()):
+        raise UserError(f"--out {out}: lies in the run that is asked; name a file outside it")
 
 
 def sync_folder(folder: Path) -> None:

@@ -62,6 +62,7 @@ FAILURES: dict[str, BaseException] = {
     "interrupt": KeyboardInterrupt(),
     "permission": PermissionError(13, "Permission denied", "runs/a"),
     "full": OSError(28, "No space left on device"),
+    "memory": RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
     "network": OSError(113, "No route to host"),
     "pipe": BrokenPipeError(32, "Broken pipe"),
 }

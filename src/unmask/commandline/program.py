@@ -15,6 +15,7 @@ from unmask.config.near import hint
 from unmask.errors import UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_MEMORY = "DefaultCPUAllocator"  # torch has no error of its own for a processor's memory
 
 
 def main(argv: list[str]) -> int:
@@ -32,10 +33,17 @@ def main(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
-            where = f"{error.filename}: " if error.filename is not None else ""
-            return _fail(f"{where}{error.strerror}", 1 if error.errno in _FULL else 2)
-        return _fail(f"internal error: {type(error).__name__}: {error} ({_traceback()})", 1)
+        return _fail(*_told(error))
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What to say of an error that is not bad input, and the exit code."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}", 1 if error.errno in _FULL else 2
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or _NO_MEMORY in str(error):
+        return "the memory is full; --accumulate 4, or a smaller --batch-size or --length, takes less", 1
+    return f"internal error: {type(error).__name__}: {error} ({_traceback()})", 1
 
 
 def _dispatch(argv: list[str]) -> None:

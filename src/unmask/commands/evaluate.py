@@ -26,9 +26,11 @@ class Evaluate(Config):
 
     def run(self) -> dict[str, float]:
         """Print and return the scores."""
-        from unmask.disk import replace_file
+        from unmask.disk import refuse_overwriting, replace_file
         from unmask.inference.loading import load_finetuned
 
+        if self.out:
+            refuse_overwriting(self.out, self.file, self.model)
         model = load_finetuned(self.model, self.device, self.precision)
         rows = model.task.read(self.file)
         predictions, encoded = model.predict_rows(rows)

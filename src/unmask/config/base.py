@@ -101,6 +101,8 @@ class Choice(Config):
         """Any form of a choice as settings by chosen name, and the loose settings that no single chosen member has."""
         value = named(value)
         names = [n.strip() for n in str(value.pop("name", "")).split(",") if n.strip()]
+        if twice := next((n for k, n in enumerate(names) if n in names[:k]), None):
+            raise PydanticCustomError("choice", "'{name}' is given twice", {"name": twice})
         chosen: dict[str, Any] = {name: {} for name in names}
         # in YAML a member that is named and given nothing reads as None
         chosen |= {key: {} if value[key] is None else value[key] for key in value if key in cls.members()}

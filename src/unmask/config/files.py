@@ -67,6 +67,8 @@ def read(path: str | Path, cls: type[Config]) -> File:
         raise UserError(f"{path}: not a text file in UTF-8") from None
     except yaml.YAMLError as error:
         raise UserError(_not_yaml(path, error)) from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply for settings") from None
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise UserError(f"{path}: must hold settings, one `name: value` a line")
     command = settings.pop("command", None) if "command" not in cls.model_fields else None

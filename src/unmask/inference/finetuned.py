@@ -38,7 +38,7 @@ class Base(Config):
     task: dict[str, dict[str, Any]]  # its name and settings, labels included
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Finetuned(Model):
     """A model that does a task."""
 
@@ -53,6 +53,7 @@ class Finetuned(Model):
         """
         if isinstance(inputs, str):
             raise UserError("inputs must be a list; put the one text in a list")
+        inputs = list(inputs)
         return self.predict_rows(self.task.rows(inputs))[0] if inputs else []
 
     def predict_rows(self, rows: Rows) -> tuple[list[Prediction], Encoded]:

@@ -39,6 +39,8 @@ def load(path: str | Path, device: str = "auto", precision: str = "float32") -> 
     Raises:
         UserError: There is no model, or it is not whole; nothing missing is ever made up.
     """
+    if not isinstance(path, str | Path):
+        raise UserError(f"{path!r}: is no place; give a run's folder, a Hugging Face folder, or hf:owner/name")
     place = Placement.of(build(Training, {"device": device, "precision": precision}))
     model = _open(fetch(path) if str(path).startswith(HUB) else Path(path))
     model.network.to(place.device, place.dtype).eval()
@@ -98,6 +100,7 @@ def _fill_in(
     """Give a network without numbers exactly these tensors; its tokenizer lies at home."""
     sizes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     weights.check(source, tensors, sizes)
+    weights.refuse_not_finite(source, tensors)
     network.load_state_dict({name: tensors[name].float() for name in sizes}, strict=False, assign=True)
     network.tie()
     tokenizer = Tokenizer.load(home)
@@ -112,7 +115,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The settings of a run as they stand in its ``config.yaml``."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
     if not isinstance(settings, dict):
         raise UserError(f"{path}: must hold settings, one `name: value` a line")

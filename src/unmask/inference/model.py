@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from unmask.text.tokens.tokenizer import Tokenizer
 TOKENS_AT_ONCE = 4096  # what is computed together: enough to keep a processor busy, little to hold
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """An encoder with its tokenizer and whatever heads came with it."""
 
@@ -34,6 +35,11 @@ class Model:
     tokenizer: Tokenizer
     notes: list[str] = field(default_factory=list)  # what was absent there or left out, a line each
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.network.parameters())
+        heads = ", ".join(self.heads) or "no heads"
+        return f"{type(self).__name__}({self.source}: {self.shape.family}, {count:,} parameters, {heads})"
 
     @property
     def encoder(self) -> Encoder:
@@ -76,6 +82,8 @@ class Model:
         Raises:
             UserError: The text has no mask, or the model no masked-LM head.
         """
+        if k < 1:
+            raise UserError(f"k {k}: at least one token a mask can be told")
         if "masked_lm" not in self.network.heads:
             raise UserError(f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks")
         mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
@@ -95,12 +103,13 @@ class Model:
         """Checked token ids [L] of each."""
         if isinstance(texts, str):
             raise UserError("texts must be a list of texts or of lists of ids; put the one text in a list")
+        given: list[Any] = list(texts)
         encoded: dict[int, Array] = {}
-        if words := {n: text for n, text in enumerate(texts) if isinstance(text, str)}:
+        if words := {n: text for n, text in enumerate(given) if isinstance(text, str)}:
             pieces = self.tokenizer.encode(list(words.values()))
             around = self.tokenizer.cls, self.tokenizer.sep
             encoded = {n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)}
-        found = [encoded[n] if n in encoded else np.asarray(text) for n, text in enumerate(texts)]
+        found = [encoded[n] if n in encoded else np.asarray(text) for n, text in enumerate(given)]
         for n, ids in enumerate(found):
             self._check(n, ids)
         return found

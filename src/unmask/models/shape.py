@@ -17,7 +17,7 @@ class Shape(Config):
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
     width: int = Field(768, ge=8, description="Width of the hidden states")
-    layers: int = Field(12, ge=1, description="Number of blocks")
+    layers: int = Field(12, ge=1, le=1024, description="Number of blocks")
     heads: int = Field(12, ge=1, description="Attention heads; they share the width")
     feed_forward: int = Field(3072, ge=1, description="Width inside the feed-forward sublayer")
     max_length: int = Field(512, ge=8, description="Longest sequence, special tokens included")

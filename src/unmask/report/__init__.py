@@ -13,6 +13,8 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     figures            {name: number} on held-out data; over several seeds their means.
                        pretrain: "loss", "loss/masked_lm", "accuracy/masked_lm", "perplexity", …
                        finetune: the task's scores: "accuracy", "macro_f1", …; of the test file or else the valid file
+    commonest          {head: share} of pre-training: how often its commonest answer is right on held-out text
+    constant           the label that a fine-tuned model gives everywhere, if it gives one only
     held_out           "valid" | "test": what ``figures`` were measured on
     main               name of the most important figure
     seeds              [1, 2, 3]

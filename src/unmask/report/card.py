@@ -28,8 +28,8 @@ LIMITS = {
 
 
 def finished(folder: Path) -> bool:
-    """Whether nothing of a run is left to be done: its card is written last."""
-    return (folder / CARD).is_file()
+    """Whether nothing of a run is left to be done: its card is written last. What was deleted since is made again."""
+    return all((folder / name).is_file() for name in ("result.json", "report.html", CARD))
 
 
 def write_card(folder: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from unmask.report.run import Run, Scores
@@ -11,6 +12,7 @@ Points = list[tuple[int, float]]
 Spec = dict[str, Any]
 
 MOST_POINTS = 400  # of a drawn curve; longer ones are thinned, evenly
+FEW = 4
 WINDOW = 0.04  # share of a curve that one smoothed point is the mean of
 COLOURS = {
     "train": "var(--muted)",
@@ -127,7 +129,7 @@ def _curve(rows: list[Spec], name: str) -> Spec:
         },
         "layer": [
             *([raw] if any(row["kind"] == "raw" for row in rows) else []),
-            {"transform": [_only("drawn")], "mark": {**line, "strokeWidth": 2}},
+            {"transform": [_only("drawn")], "mark": {**line, "strokeWidth": 2, "point": _few(rows)}},
             {
                 "transform": [_only("drawn")],
                 "params": [{"name": "near", "select": select}],
@@ -137,6 +139,12 @@ def _curve(rows: list[Spec], name: str) -> Spec:
         ],
         "config": CONFIG,
     }
+
+
+def _few(rows: list[Spec]) -> Spec | bool:
+    """Dots, where a curve has so few points that no line would show them."""
+    counts = Counter((row["curve"], row["seed"]) for row in rows if row["kind"] == "drawn")
+    return {"filled": True, "size": 30} if any(count < FEW for count in counts.values()) else False
 
 
 def _only(kind: str) -> Spec:

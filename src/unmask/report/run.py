@@ -47,6 +47,8 @@ class Result(Scores):
     init: Literal["pretrained", "random"] | None = None
     base: str | None = None
     baseline: Scores | None = None
+    commonest: dict[str, float] = {}
+    constant: str | None = None
     chosen: dict[str, Any] = {}
     peak_memory: int | None = None
     versions: dict[str, str] = {}

@@ -81,7 +81,9 @@ def _pretrained(run: Run) -> list[str]:
         told.append(f"Its loss on held-out text was {figure(first)} at step {step:,} and {figure(last)} at the end.")
     for name, value in result.figures.items():
         if name == "accuracy/masked_lm" and value is not None:
-            told.append(f"It restores {value:.1%} of the hidden tokens.")
+            always = result.commonest.get("masked_lm")
+            beside = f"; the commonest token alone would restore {always:.1%}" if always else ""
+            told.append(f"It restores {value:.1%} of the hidden tokens{beside}.")
     return told
 
 
@@ -99,6 +101,8 @@ def _finetuned(run: Run) -> list[str]:
     seeds = f", the mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     score = with_spread(result.figures[main], result.spread.get(main))
     told.append(f"Its {label(main)} on the {result.held_out} set is {score}{seeds}.")
+    if result.constant is not None:
+        told.append(f"It answers {result.constant} everywhere: it has learned nothing that tells one from another.")
     return told + _against(result, main)
 
 

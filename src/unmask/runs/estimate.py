@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from unmask.errors import UserError
+from unmask.models.shape import Shape
 from unmask.training.loop import Trainer
 from unmask.training.progress import duration
 from unmask.training.record import peak_memory
 
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two memories, float32
+
+
+MEMORY = Path("/proc/meminfo")
+
+
+def refuse_too_large(trainer: Trainer, shape: Shape, length: int) -> None:
+    """Refuse a step that cannot fit into this machine's memory, before the system kills the process for it.
+
+    Raises:
+        UserError: a rough count of what a step holds is more than twice what is free.
+    """
+    free = _free_memory()
+    if free is None or trainer.placement.device.type != "cpu":
+        return
+    tokens, narrow = max(batch.tokens for batch in trainer.work.batches(0)), trainer.placement.dtype.itemsize
+    wanted = tokens * _numbers_per_token(shape, length) * narrow
+    if wanted > 2 * free:
+        pieces = 2 ** math.ceil(math.log2(wanted / free)) * trainer.settings.accumulate
+        raise UserError(
+            f"{tokens:,} tokens at once take about {wanted / 1e9:,.0f} GB of memory, and {free / 1e9:,.0f} are free; "
+            f"--accumulate {pieces} would fit, or a smaller --batch-size or --length"
+        )
+
+
+def refuse_too_many_weights(shape: Shape) -> None:
+    """Refuse a model that cannot fit into this machine's memory, before it is made.
+
+    Raises:
+        UserError: its weights, their gradients and AdamW's memories are more than twice what is free.
+    """
+    free, wanted = _free_memory(), 16 * shape.parameters
+    if free is not None and not torch.cuda.is_available() and wanted > 2 * free:
+        raise UserError(
+            f"a model of {shape.parameters:,} parameters takes about {wanted / 1e9:,.0f} GB of memory to train, and "
+            f"{free / 1e9:,.0f} are free; a smaller --model, or fewer --model.layers or --model.width, would fit"
+        )
+
+
+def _numbers_per_token(shape: Shape, length: int) -> int:
+    """Roughly what is kept for the backward pass, counted off the blocks' operations and confirmed by measuring."""
+    inner = shape.feed_forward * (2 if shape.gated else 1)
+    return shape.layers * (12 * shape.width + 4 * inner + 3 * shape.heads * length)
+
+
+def _free_memory() -> int | None:
+    """Bytes that a process may still have; none where the system does not say."""
+    if not MEMORY.is_file():
+        return None
+    rows = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines() if ":" in line)
+    return int(rows["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in rows else None
 
 
 def estimate(trainer: Trainer) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
-from unmask.runs.told import print_scores, samples, told
+from unmask.runs.told import commonest, constant, print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints, read_tensors
@@ -49,6 +49,8 @@ def finetune(config: Finetune) -> Finetuned:
     """Train, or continue to the end; see `commands.finetune`."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("finetune runs in one process; start it without torchrun")
+    if config.out.resolve() == Path(config.model).resolve():
+        raise UserError(f"--out {config.out}: is the model that is started from; name another folder")
     job = Job.of(config)
     print(job.told())
     config = job.config
@@ -165,13 +167,12 @@ class Job:
         finetuned.write(out, self.config.model, self.base.shape, self.task)
         model = load_finetuned(out, self.config.device, self.config.precision)
         held_out = list(self.config.splits)[-1]
-        replace_file(
-            out / "samples.json",
-            json.dumps(samples(model, self.rows[held_out]), ensure_ascii=False).encode(),
-        )
+        shown = samples(model, self.rows[held_out])
+        replace_file(out / "samples.json", json.dumps(shown, ensure_ascii=False).encode())
         placement = Placement.of(self._settings(best))
-        write_result(out, {**self._facts(done), "best_seed": best, "device": placement.device.type,
-                           "precision": str(placement.dtype).removeprefix("torch.")})  # fmt: skip
+        how = {"device": placement.device.type, "precision": str(placement.dtype).removeprefix("torch.")}
+        said = {"constant": constant(shown["predictions"])}
+        write_result(out, {**self._facts(done), **said, "best_seed": best, **how})
         write_report(out)
         shutil.rmtree(out / ".states", ignore_errors=True)
         for seed in done:
@@ -216,11 +217,14 @@ class Job:
         }
 
     def _data(self, split: str) -> dict[str, Any]:
-        return {**self.sources[split].encoded.facts, **self.rows[split].facts}
+        return {**self.sources[split].encoded.facts, **self.rows[split].facts, **commonest(self.rows[split])}
 
     def told(self) -> str:
         """What was read, in words."""
-        return "\n".join(told(split, rows, self.sources[split].encoded) for split, rows in self.rows.items())
+        lines = [told(split, rows, self.sources[split].encoded) for split, rows in self.rows.items()]
+        if self.rows["valid"].name == self.rows["train"].name:
+            lines.append("valid is the training file: its scores say how well rows are remembered, no more")
+        return "\n".join(lines)
 
 
 def _resolved(config: Finetune, task: Task, base: Model, encoded: Encoded) -> Finetune:

@@ -13,7 +13,7 @@ from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
-from unmask.runs.estimate import estimate, in_words
+from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
 from unmask.runs.pretraining import Pretraining, network_of
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
@@ -75,7 +75,7 @@ def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[
 
 
 def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
-
+    refuse_too_many_weights(config.model)
     placement = Placement.of(config)
     network = network_of(config.model, config.objectives, config.seed)
     work = Pretraining(
@@ -86,7 +86,9 @@ def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
         config,
         placement,
     )
-    return Trainer(work, config, placement, Checkpoints(config.out, config.keep))
+    trainer = Trainer(work, config, placement, Checkpoints(config.out, config.keep))
+    refuse_too_large(trainer, config.model, config.length)
+    return trainer
 
 
 def _plan(config: Pretrain, corpus: Corpus, rows: int) -> Plan:
@@ -129,6 +131,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         "held_out": "valid",
         "main": "loss",
         "seeds": [config.seed],
+        "commonest": work.commonest(),
         "steps": state.steps,
         "tokens": state.tokens,
         "seconds": state.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -73,6 +74,14 @@ class Pretraining:
         means = {f"{what}/{name}": total / max(1.0, count) for (what, name), (total, count) in totals.items()}
         loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
         return {"loss": loss, **means}
+
+    def commonest(self) -> dict[str, float]:
+        """By head, how often its commonest answer is right on held-out text: what is learned without reading."""
+        counts: dict[str, Counter[int]] = {}
+        for batch in self._held_out_batches():
+            for head, answers in batch.targets.items():
+                counts.setdefault(head, Counter()).update(answers.labels.tolist())
+        return {head: found.most_common(1)[0][1] / found.total() for head, found in counts.items() if found}
 
     def origin(self, step: int) -> str:
         """The documents of a step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,25 @@ def samples(model: Finetuned, rows: Rows) -> dict[str, Any]:
         labels = {"truth": truth[0], "predicted": said.labels[0]} if one else {"truth": truth, "predicted": said.labels}
         shown.append({**sample, **labels, **({"probability": said.probabilities[0]} if one else {})})
     return {"predictions": shown, **model.task.details(predictions, rows)}
+
+
+def commonest(rows: Rows) -> dict[str, str]:
+    """The commonest label and its share: the accuracy of whoever always gives it."""
+    counts = Counter(label for labels in rows.labels or [] for label in labels)
+    if not counts:
+        return {}
+    label, count = counts.most_common(1)[0]
+    return {"commonest label": f"{label} ({count / counts.total():.1%})"}
+
+
+def constant(predictions: Sequence[Mapping[str, Any]]) -> str | None:
+    """The label that all rows are given, if it is one; several rows, and several labels among the true ones."""
+    said, true = ({label for row in predictions for label in _each(row[key])} for key in ("predicted", "truth"))
+    return next(iter(said)) if len(said) == 1 and len(true) > 1 else None
+
+
+def _each(labels: str | Sequence[str]) -> Sequence[str]:
+    return [labels] if isinstance(labels, str) else labels or [""]
 
 
 def told(split: str, rows: Rows, encoded: Encoded) -> str:
@@ -52,4 +72,7 @@ def print_scores(result: dict[str, Any]) -> None:
             spread = scores["spread"].get(name)
             cells.append(f"{scores['figures'][name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else ""))
         table.add_row(name, *cells)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    if (label := result.get("constant")) is not None:
+        console.print(f"every answer is {label}: nothing was learned that tells one from another", markup=False)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -97,10 +98,15 @@ def read_state(checkpoint: Path) -> State:
     """The ``state.json`` of a checkpoint."""
     path = checkpoint / "state.json"
     try:
-        return State(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return TypeAdapter(State).validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:1])
         raise UserError(
-            f"{path}: not the state of a checkpoint ({error}); delete {checkpoint} to use an older one"
+            f"{path}: not the state of a checkpoint ({wrong}); delete {checkpoint} to use an older one"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: not the state of a checkpoint ({error.strerror}); delete {checkpoint} to use an older one"
         ) from None
 
 
@@ -111,7 +117,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a checkpoint holds one") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+        raise UserError(
+            f"{path}: not a whole safetensors file ({error}); delete {path.parent} to use an older checkpoint"
+        ) from None
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def opened(folder: Path, config: Config, overwrite: bool) -> Iterator[Path]:
         if there.exists():
             _refuse_other(folder, from_yaml(type(config), there), config)
         elif any(p.name != ".lock" for p in folder.iterdir()):
-            raise UserError(f"--out {folder}: is not empty and not a run; name a new folder or use --overwrite")
+            raise UserError(f"--out {folder}: is not empty and not a run; name a new folder")
         else:
             replace_file(there, to_yaml(config).encode())
         yield folder

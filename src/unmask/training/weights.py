@@ -61,6 +61,15 @@ def check(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> None:
         raise UserError(f"{path}: does not match its configuration: {wrong[0]}{more}")
 
 
+def refuse_not_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that hold NaN or infinity. Raises `UserError` that names the file and the first of them."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(
+                f"{path}: {name} holds numbers that are not finite; the file is damaged, or training failed"
+            )
+
+
 def inside(folder: Path, name: str) -> Path:
     """The path of a folder's file; refuses names and links that lead out of it.
 

@@ -86,8 +86,12 @@ def _index(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         why = "was never finished; repeat `unmask prepare`" if (folder / "shards").is_dir() else "holds no corpus"
         raise UserError(f"{folder}: {why} (no {INDEX})") from None
-    except (OSError, ValueError) as error:
+    except NotADirectoryError:
+        raise UserError(f"{folder}: is a file; give the folder that `unmask prepare` made of it") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder / INDEX}: cannot be read ({error})") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise UserError(f"{folder / INDEX}: of another format than {FORMAT}; prepare the corpus again")
+    if missing := [name for name in (*_COUNTS, "hash", "shards", "tokenizer") if name not in index]:
+        raise UserError(f"{folder / INDEX}: does not say {', '.join(missing)}; prepare the corpus again")
     return index

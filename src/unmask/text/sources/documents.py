@@ -122,6 +122,8 @@ class Sources:
             yield source
         elif path.is_dir():
             yield from self._walk(path)
+        elif path.exists() and not path.is_file():
+            raise UserError(f"{source}: is a pipe or a device; give a file, which can be read twice")
         elif not path.is_file():
             raise UserError(f"{source}: no such file or folder (a Hugging Face dataset is written hf:NAME)")
         elif format_of(path) == ".json":

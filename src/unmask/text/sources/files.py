@@ -102,6 +102,8 @@ def _broken(path: Path, encoding: str, error: UnicodeDecodeError, line: int, at:
 
 def _blocks(path: Path, size: int, meter: Meter = lambda _: None) -> Iterator[bytes]:
     """The bytes of a file, unpacked as its ending says."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}; give a file")
     try:
         with path.open("rb") as stored:
             for block in _unpacked(stored, path.suffix, size):

@@ -24,11 +24,14 @@ def jsonl(path: Path, column: str, encoding: str, meter: Meter) -> Iterator[str 
         where = f"{path}: line {number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not JSON ({error}); each line must be one object") from None
         if not isinstance(row, dict):
             raise UserError(f"{where}: must be a JSON object with a field {column}")
-        yield _text(_named(row, column, where), column, where)
+        text = _text(_named(row, column, where), column, where)
+        if "\\ud" in line.lower() and text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise UserError(f"{where}: half a character (a lone surrogate); mend the line")
+        yield text
 
 
 def separated(path: Path, column: str, encoding: str, meter: Meter) -> Iterator[str | None]:

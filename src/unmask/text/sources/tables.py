@@ -139,7 +139,7 @@ def _json_lines(path: Path, encoding: str) -> Table:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{place}: not JSON ({error}); one object a line is wanted") from None
         if not isinstance(value, dict):
             raise UserError(f"{path}:{place}: must be a JSON object, {{…}}, one a line; found {type(value).__name__}")

@@ -6,7 +6,9 @@ hash table.
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,9 @@ from unmask.text.tokens.vocabularies import SPACE, SPECIALS, Kind, bert, byte_le
 
 if TYPE_CHECKING:
     import tokenizers
+
+ENDLESS = re.compile("[!-~]{200,}")
+"""What is no word (encoded data, programs without spaces): learning pairs takes the square of a word's length."""
 
 COVERED, LETTERS = 0.9999, 0.75
 """Share of a text's characters that a WordPiece vocabulary knows, and most of the room that they may take."""
@@ -39,8 +44,8 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     first = next((text for text in texts if text.strip()), None)
     if first is None:
         raise UserError("no text to train a tokenizer on; give sources that hold text")
-    yield first
-    yield from texts
+    for text in itertools.chain([first], texts):
+        yield ENDLESS.sub(" ", text)
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
@@ -53,10 +58,11 @@ def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokeni
 
     backend = bert({}, SPECIALS["unk"], lowercase)
     texts = list(texts)  # read twice; a sample of the sources
-    letters = _letters(_counts(texts, backend.normalizer), vocab_size)
+    letters = _letters(counts := _counts(texts, backend.normalizer), vocab_size)
     begun = [*SPECIALS.values(), *letters, *(f"##{letter}" for letter in letters if _joins(letter))]
     longer = _longer(backend, texts, letters, max(0, vocab_size - len(begun)))
-    entries = list(dict.fromkeys([*begun, *longer]))[:vocab_size]
+    rare = sorted(counts, key=lambda c: (-counts[c], c))  # where there are not so many pairs
+    entries = list(dict.fromkeys([*begun, *longer, *(c for c in rare if not _joins(c))]))[:vocab_size]
     vocab = {entry: n for n, entry in enumerate(entries)}
     backend.model = models.WordPiece(vocab, unk_token=SPECIALS["unk"], max_input_chars_per_word=100)
     return backend

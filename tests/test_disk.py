@@ -1,0 +1,31 @@
+"""Files are there whole or not at all, and what is no file stays what it is."""
+
+import os
+
+import pytest
+
+from unmask.disk import replace_file
+from unmask.errors import UserError
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    replace_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_pipes_and_folders_are_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(UserError, match=f"{name}: is there and is no file"):
+            replace_file(tmp_path / name, b"new")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir()
+
+
+def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError) as told:
+        replace_file(tmp_path / "nowhere" / "a.tsv", b"new")
+    assert told.value.filename == str(tmp_path / "nowhere" / "a.tsv")

@@ -1,0 +1,116 @@
+"""What runs say that nobody asked: a step too large for the machine, a model that learned nothing."""
+
+import numpy as np
+import pytest
+
+import run_folders
+from unmask.errors import UserError
+from unmask.models.shape import Shape
+from unmask.report import charts, words
+from unmask.report.run import read_run
+from unmask.runs import estimate
+from unmask.runs.told import commonest, constant
+from unmask.tasks.base import Rows
+from unmask.training.loop import Trainer
+from unmask.training.placement import Placement
+from unmask.training.settings import Training
+
+BERT = Shape()
+
+
+class Work:
+    def batches(self, step):
+        return [type("Batch", (), {"tokens": 128 * 1024})] * 2
+
+
+@pytest.fixture
+def trainer():
+    """As large a step as BERT's recipe has, in two pieces."""
+    made = Trainer.__new__(Trainer)
+    made.work, made.settings = Work(), Training(accumulate=2)
+    made.placement = Placement.of(Training(device="cpu", precision="float32"))
+    return made
+
+
+def free(monkeypatch, tmp_path, gigabytes):
+    path = tmp_path / "meminfo"
+    path.write_text(f"MemTotal: 99999999 kB\nMemAvailable:   {gigabytes * 10**6} kB\n")
+    monkeypatch.setattr(estimate, "MEMORY", path)
+
+
+def test_a_step_that_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path, trainer):
+    free(monkeypatch, tmp_path, 20)
+    with pytest.raises(
+        UserError, match=r"131,072 tokens at once take about \d+ GB of memory, and 20 are free; "
+    ) as told:
+        estimate.refuse_too_large(trainer, BERT, 512)
+    pieces = int(str(told.value).split("--accumulate ")[1].split()[0])
+    assert pieces & (pieces - 1) == 0 and 16 <= pieces <= 64
+
+
+def test_a_step_that_may_fit_is_tried(monkeypatch, tmp_path, trainer):
+    free(monkeypatch, tmp_path, 400)
+    estimate.refuse_too_large(trainer, BERT, 512)
+    monkeypatch.setattr(estimate, "MEMORY", tmp_path / "nothing")  # a system that does not say
+    estimate.refuse_too_large(trainer, BERT, 512)
+
+
+def rows(labels):
+    return Rows("a.tsv", [("x",)] * len(labels), labels, list(range(len(labels))))
+
+
+def test_the_commonest_label_and_its_share():
+    assert commonest(rows([("a",), ("b",), ("b",), ("b",)])) == {"commonest label": "b (75.0%)"}
+    assert commonest(rows([("O", "O", "X"), ("O",)])) == {"commonest label": "O (75.0%)"}
+    assert commonest(Rows("a", [], None, [])) == {}
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth", "said"),
+    [
+        (["a", "a", "a"], ["a", "b", "a"], "a"),
+        (["a", "b", "a"], ["a", "b", "a"], None),
+        (["a", "a"], ["a", "a"], None),  # there was nothing to tell apart
+        ([["O", "O"], ["O"]], [["O", "B-X"], ["O"]], "O"),
+        ([["O", "B-X"], ["O"]], [["O", "B-X"], ["O"]], None),
+    ],
+)
+def test_a_model_that_says_the_same_everywhere_is_found_out(predicted, truth, said):
+    found = [{"predicted": p, "truth": t} for p, t in zip(predicted, truth, strict=True)]
+    assert constant(found) == said
+
+
+def test_the_page_says_so(tmp_path):
+    lazy = run_folders.classify(tmp_path / "a", constant="1")
+    assert "It answers 1 everywhere" in words.summary(read_run(lazy))
+    run = run_folders.pretrain(tmp_path / "b", commonest={"masked_lm": 0.059})
+    assert "the commonest token alone would restore 5.9%" in words.summary(read_run(run))
+
+
+@pytest.mark.parametrize("points", [1, 2, 40])
+def test_a_curve_of_few_points_has_dots(points):
+    run = [{"curve": "held out", "seed": None, "kind": "drawn", "step": n, "value": 1.0} for n in range(points)]
+    many = [{**row, "curve": "train", "step": n} for n, row in enumerate(run * 40)]
+    (line,) = [layer for layer in charts._curve(run + many, "loss")["layer"] if layer["mark"].get("strokeWidth") == 2]
+    assert bool(line["mark"]["point"]) == (points < 4)
+
+
+def test_how_often_the_commonest_answer_is_right(tmp_path):
+    from types import SimpleNamespace
+
+    import torch
+
+    from unmask.runs.pretraining import Pretraining
+
+    work = Pretraining.__new__(Pretraining)
+    labels = [torch.tensor([3, 3, 5]), torch.tensor([3, 7])]
+    batches = [SimpleNamespace(targets={"masked_lm": SimpleNamespace(labels=some)}) for some in labels]
+    work._held_out_batches = lambda: iter(batches)
+    assert work.commonest() == {"masked_lm": np.float64(0.6)}
+
+
+def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(monkeypatch, tmp_path):
+    free(monkeypatch, tmp_path, 20)
+    estimate.refuse_too_many_weights(BERT)
+    with pytest.raises(UserError, match=r"parameters takes about \d+ GB of memory to train, and 20 are free"):
+        estimate.refuse_too_many_weights(Shape(width=20_000, heads=2))
