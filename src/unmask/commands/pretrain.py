@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,9 +13,6 @@ from unmask.objectives.base import Objective
 from unmask.presets import resolve
 from unmask.text.sampling import plan
 from unmask.training.settings import Training
-
-if TYPE_CHECKING:
-    pass
 
 Objectives = choice("Objectives", "unmask.objectives", several=True)
 
@@ -32,6 +29,11 @@ class Pretrain(Training):
     out: Path = Field(description="The run's folder")
     model: Annotated[Shape, BeforeValidator(resolve)] = Field(  # type: ignore[assignment]
         "modernbert-mini", description="A preset (see `unmask list models`); its numbers are options too"
+    )
+    base: str | None = Field(
+        None,
+        description="Begin with the weights of a run, a Hugging Face folder or hf:owner/name, and with its model; the "
+        "corpus must be prepared with its tokenizer; none: begin at random",
     )
     objective: Objectives = Field(  # type: ignore[valid-type]
         "masked_lm", description="What is learned; several are joined by commas"
@@ -65,9 +67,9 @@ class Pretrain(Training):
 
         return pretrain(self)
 
-    def resolved(self, vocab_size: int) -> Pretrain:
-        """The same settings with everything filled in that the corpus decides."""
-        shape = self.model.model_copy(update={"vocab_size": vocab_size})
+    def resolved(self, vocab_size: int, base: Shape | None = None) -> Pretrain:
+        """The same settings with everything filled in that the corpus decides, and the base, if there is one."""
+        shape = base or self.model.model_copy(update={"vocab_size": vocab_size})
         for objective in self.objectives.values():
             shape = objective.model(shape)
         input_format = self.input_format or plan.formats(self.objectives, None)[0]

@@ -72,7 +72,8 @@ def summary(run: Run) -> str:
 
 def _pretrained(run: Run) -> list[str]:
     result = run.result
-    told = [f"{_model(result)} was pre-trained{_on(result)}{_effort(result)}."]
+    beginning = f", beginning with {result.base}," if result.base else ""
+    told = [f"{_model(result)} was pre-trained{beginning}{_on(result)}{_effort(result)}."]
     if not result.figures:
         told.append("No text was held out, so nothing says how it does on text it has not seen.")
     losses = next(iter(run.series("valid", "loss").values()), [])

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.config import to_yaml
 from unmask.disk import replace_file
+from unmask.errors import UserError
+from unmask.inference.loading import load
+from unmask.inference.model import Model
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
-from unmask.runs.pretraining import Pretraining, network_of
+from unmask.runs.pretraining import Pretraining, network_of, take_over
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
 from unmask.training.checkpoint import Checkpoints, read_tensors
@@ -32,9 +35,10 @@ if TYPE_CHECKING:
 def pretrain(config: Pretrain) -> dict[str, Any]:
     """Train to the end, or continue to it; see `commands.pretrain`."""
     corpus = Corpus.open(config.corpus)
-    config = config.resolved(corpus.tokenizer.size)
+    base = _base(config, corpus)
+    config = config.resolved(corpus.tokenizer.size, base.shape if base else None)
     if config.dry_run:
-        estimated = estimate(_trainer(config, corpus))
+        estimated = estimate(_trainer(config, corpus, base))
         print(to_yaml(config) + in_words(estimated))
         return estimated
     with opened(config.out, config, config.overwrite):
@@ -42,12 +46,29 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
             print(f"{config.out}: was finished already; nothing done", file=sys.stderr)
             print(config.out / "report.html")
             return read_json(config.out / "result.json")
-        return _train(config, corpus)
+        return _train(config, corpus, base)
 
 
-def _train(config: Pretrain, corpus: Corpus) -> dict[str, Any]:
+def _base(config: Pretrain, corpus: Corpus) -> Model | None:
+    """The model that is begun with. Raises `UserError` where it does not suit the corpus or the settings."""
+    if config.base is None:
+        return None
+    base = load(config.base, device="cpu")
+    if base.tokenizer.hash != corpus.tokenizer.hash:
+        raise UserError(
+            f"--base {config.base}: has another tokenizer than {corpus.folder}; "
+            f"prepare the text with `unmask prepare … --tokenizer {config.base}`"
+        )
+    if "model" in config.model_fields_set and config.model != base.shape:
+        raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
+    if config.length > base.shape.max_length:
+        raise UserError(f"--length {config.length}: the base reads up to {base.shape.max_length} tokens")
+    return base
+
+
+def _train(config: Pretrain, corpus: Corpus, base: Model | None) -> dict[str, Any]:
     """Build, train, and write down what came of it."""
-    trainer = _trainer(config, corpus)
+    trainer = _trainer(config, corpus, base)
     done = trainer.begin()
     if not trainer.placement.main:
         train(trainer, lambda line: None)
@@ -74,10 +95,12 @@ def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[
         yield log
 
 
-def _trainer(config: Pretrain, corpus: Corpus) -> Trainer:
+def _trainer(config: Pretrain, corpus: Corpus, base: Model | None) -> Trainer:
     refuse_too_many_weights(config.model)
     placement = Placement.of(config)
     network = network_of(config.model, config.objectives, config.seed)
+    if base:
+        take_over(network, base.network)
     work = Pretraining(
         network,
         config.objectives,
@@ -125,6 +148,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
     figures, state = work.evaluate(), trainer.state
     return {
         "kind": "pretrain",
+        "base": config.base,
         "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
         "language": corpus.index.get("language"),
         "figures": figures,
@@ -147,6 +171,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             "sentences": corpus.sentences,
             "tokens": corpus.tokens,
             "unknown tokens": corpus.index["unknown"],
+            "held-out tokens": corpus.valid.tokens if corpus.valid else 0,
             "vocabulary": corpus.tokenizer.size,
             "fill": work.plan.fill,
             "cut sentences": work.plan.cut,

@@ -32,6 +32,19 @@ def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> 
     return Network(Encoder(shape), heads)
 
 
+def take_over(network: Network, base: Network) -> None:
+    """Give a network the weights of another of its shape, and its heads those of the heads that both have.
+
+    Segments that the other does not know (UniLM's) stay as they were made.
+    """
+    theirs = dict(base.named_parameters())
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name in theirs:
+                parameter[: len(theirs[name])].copy_(theirs[name])
+    network.tie()
+
+
 class Pretraining:
     """A network that answers objectives on a corpus."""
 
