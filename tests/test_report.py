@@ -202,6 +202,7 @@ def test_an_overview_sets_pretrained_beside_random(folders):
     mine, its = (read_run(folders / name).result.figures["accuracy"] for name in ("c", "random"))
     assert f"{mine - its:+.3f}" in page.text
     assert "1 of 1 tasks came out better" in page.text
+    assert f"<strong>{mine:.3f}" in out.read_text() and f"<strong>{its:.3f}" not in out.read_text()
     links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
     assert links == [f"{name}/report.html" for name in ("a", "c", "random", "t")]
 

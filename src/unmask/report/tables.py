@@ -70,8 +70,16 @@ def gain(task: str, pretrained: Run, random: Run) -> dict[str, str]:
         "score": words.label(name),
         "pretrained": words.with_spread(mine, pretrained.result.spread.get(name)),
         "random": words.with_spread(its, random.result.spread.get(name)),
+        "better": _better(pretrained.result, random.result),
         "difference": "" if mine is None or its is None else f"{mine - its:+.3f}",
     }
+
+
+def _better(pretrained: Result, random: Result) -> str:
+    """Which of the two is better by more than the seeds explain; nothing where neither is."""
+    if words.clearly_better(pretrained, random):
+        return "pretrained"
+    return "random" if words.clearly_better(random, pretrained) else ""
 
 
 def facts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,14 +125,15 @@ def gains(pairs: Mapping[str, tuple[Run, Run]]) -> str:
     """In how many tasks pre-trained weights were better than random ones, by more than the seeds explain."""
     if not pairs:
         return ""
-    better = sum(_clearly_better(mine.result, its.result) for mine, its in pairs.values())
+    better = sum(clearly_better(mine.result, its.result) for mine, its in pairs.values())
     return (
         f"With the same settings for both, {better} of {len(pairs)} tasks came out better from it than from random "
         "weights by more than twice the spread of the seeds. Longer fine-tuning can make that difference smaller."
     )
 
 
-def _clearly_better(mine: Result, its: Result) -> bool:
+def clearly_better(mine: Result, its: Result) -> bool:
+    """Whether the main figure is better by more than twice the spread of the seeds."""
     main = main_figure(mine) or ""
     gain = (mine.figures.get(main) or 0.0) - (its.figures.get(main) or 0.0)
     return gain > 2 * max(mine.spread.get(main) or 0.0, its.spread.get(main) or 0.0)
