@@ -16,6 +16,7 @@ from unmask.training.loop import Trainer
 from unmask.training.progress import duration
 from unmask.training.record import peak_memory
 
+GROWTH = 2.5  # of what steps hold: batches differ in size a little, and over thousands of steps the heap gets holes
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two memories, float32
 
 
@@ -71,7 +72,7 @@ def _free_memory() -> int | None:
 
 def estimate(trainer: Trainer) -> dict[str, Any]:
     """Plan a run, rehearse some of its steps without moving a weight, and say what all of it would take."""
-    begin = time.monotonic()
+    begin, before = time.monotonic(), peak_memory()
     trainer.plan()
     each = trainer.seconds_per_step() + trainer.seconds_per_evaluation() / trainer.settings.eval_every
     parameters = sum(p.numel() for p in trainer.work.network.parameters())
@@ -81,11 +82,17 @@ def estimate(trainer: Trainer) -> dict[str, Any]:
         "steps": trainer.state.steps,
         "tokens_per_step": sum(batch.tokens for batch in trainer.work.batches(0)) * trainer.placement.world,
         "seconds": each * trainer.state.steps,
-        # the optimizer's memories come with the first step
-        "memory": peak_memory() + 8 * parameters,
+        "memory": _memory(trainer, before, parameters),
         "disk": kept * BYTES_PER_WEIGHT * parameters,
         "rehearsed": time.monotonic() - begin,
     }
+
+
+def _memory(trainer: Trainer, before: int, parameters: int) -> float:
+    """Bytes at the most: gradients, AdamW's memories, which come with the first step, and what steps hold."""
+    gradients = 4 * parameters
+    held = max(0, peak_memory() - before - gradients)
+    return before + gradients + 8 * parameters + held * (GROWTH if trainer.placement.device.type == "cpu" else 1)
 
 
 def in_words(estimated: Mapping[str, Any]) -> str:
