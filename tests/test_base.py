@@ -11,8 +11,9 @@ from unmask.commands.convert import Convert
 from unmask.commands.prepare import Prepare
 from unmask.commands.pretrain import Pretrain
 from unmask.errors import UserError
+from unmask.inference.building import network_of
 from unmask.inference.loading import load
-from unmask.runs.pretraining import network_of, take_over
+from unmask.runs.pretraining import take_over
 
 SETTINGS = {"length": 32, "batch_size": 8, "steps": 3, "seed": 5, **EXACT}
 
@@ -55,7 +56,7 @@ def test_it_goes_on_as_any_run(home, tmp_path):
 def test_segments_that_the_base_does_not_know_are_new(home):
     model = load(home / "base")
     config = Pretrain(corpus="c", out="o", length=32, objective="unified_lm").resolved(0, model.shape)
-    network = network_of(config.model, config.objectives, 1)
+    network = network_of(config.model, config.objectives.values())
     fresh = network.backbone.embeddings.segments.weight.detach().clone()
     take_over(network, model.network)
     segments = network.backbone.embeddings.segments.weight

@@ -7,10 +7,9 @@ import torch
 from fake_corpus import corpus_of
 from unmask.commands.pretrain import Pretrain
 from unmask.config import folder
-from unmask.models.encoder import Encoder
+from unmask.inference import building
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
-from unmask.nn.network import Network
 from unmask.text.chance import Chance
 from unmask.text.sampling.plan import Plan, draw, formats
 
@@ -48,7 +47,7 @@ def network_of(objectives, family="bert"):
     for objective in objectives.values():
         shape = objective.model(shape)
     torch.manual_seed(0)
-    return Network(Encoder(shape), {k: v for o in objectives.values() for k, v in o.heads(shape).items()})
+    return building.network_of(shape, objectives.values())
 
 
 @each

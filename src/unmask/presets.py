@@ -52,6 +52,9 @@ PAPERS: dict[str, str] = {
     "modernbert-large": "Warner 2024 (2412.13663)",
 }
 
+USUAL = {"encoder": "modernbert-mini"}
+"By flow of data (`Shape.flow`), the model that is taken where none is named."
+
 
 def resolve(value: Any) -> Any:
     """A preset's name, alone or with settings that replace some of its own, to those settings.

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from unmask.config import choice
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
-from unmask.presets import resolve
+from unmask.presets import PRESETS, USUAL, name_of, resolve
 from unmask.text.sampling import plan
 from unmask.training.settings import Training
 
@@ -28,7 +28,9 @@ class Pretrain(Training):
     corpus: Path = Field(description="A folder that `unmask prepare` made")
     out: Path = Field(description="The run's folder")
     model: Annotated[Shape, BeforeValidator(resolve)] = Field(  # type: ignore[assignment]
-        "modernbert-mini", description="A preset (see `unmask list models`); its numbers are options too"
+        "modernbert-mini",
+        description="A preset (see `unmask list models`); its numbers are options too; where none is named and the "
+        "objective needs a model of another kind, the usual one of that kind",
     )
     base: str | None = Field(
         None,
@@ -48,8 +50,12 @@ class Pretrain(Training):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.length > self.model.max_length:
-            raise ValueError(f"length {self.length} is more than the model's max_length, {self.model.max_length}")
+        shape = self.shape
+        if shape.flow not in self.flows:
+            fits = ", ".join(name for name, preset in PRESETS.items() if preset.flow in self.flows)
+            raise ValueError(f"{' and '.join(self.objectives)} cannot train {name_of(shape)}; --model could be {fits}")
+        if self.length > shape.max_length:
+            raise ValueError(f"length {self.length} is more than the model's max_length, {shape.max_length}")
         for objective in self.objectives.values():
             objective.beside(self.objectives)
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together
@@ -61,6 +67,23 @@ class Pretrain(Training):
         chosen: dict[str, Objective] = self.objective.chosen  # type: ignore[attr-defined]
         return dict(sorted(chosen.items(), key=lambda item: bool(item[1].follows)))
 
+    @property
+    def shape(self) -> Shape:
+        """The model that is asked for; where none is named, the usual one that the objectives can train."""
+        if "model" in self.model_fields_set or self.model.flow in self.flows:
+            return self.model
+        return PRESETS[USUAL[self.flows[0]]]
+
+    @property
+    def flows(self) -> list[str]:
+        """The flows of data that all objectives can train, the usual one of the first objective first."""
+        asked = self.objectives
+        common = [flow for flow in next(iter(asked.values())).flows if all(flow in o.flows for o in asked.values())]
+        if not common:
+            needs = "; ".join(f"{name}: {' or '.join(objective.flows)}" for name, objective in asked.items())
+            raise ValueError(f"objective: no model can be asked all of these ({needs}); choose one of them")
+        return common
+
     def run(self) -> dict[str, Any]:
         """Train to the end, or continue to it; the folder then holds a model and a page. Returns `result.json`."""
         from unmask.runs.pretrain import pretrain
@@ -69,7 +92,7 @@ class Pretrain(Training):
 
     def resolved(self, vocab_size: int, base: Shape | None = None) -> Pretrain:
         """The same settings with everything filled in that the corpus decides, and the base, if there is one."""
-        shape = base or self.model.model_copy(update={"vocab_size": vocab_size})
+        shape = base or self.shape.model_copy(update={"vocab_size": vocab_size})
         for objective in self.objectives.values():
             shape = objective.model(shape)
         input_format = self.input_format or plan.formats(self.objectives, None)[0]

@@ -15,7 +15,7 @@ from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.hub.names import BUFFERS, PREFIX, VOCABULARY, modern, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
@@ -185,7 +185,7 @@ def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
 def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Our weights by name, without making them."""
     with torch.device("meta"):
-        network = Network(Encoder(shape), {head: heads_of(shape)[head]() for head in heads})
+        network = Network(backbone_of(shape), {head: heads_of(shape)[head]() for head in heads})
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 

@@ -18,7 +18,7 @@ from unmask.errors import UserError
 from unmask.hub.remote import HUB, fetch
 from unmask.inference.model import Model
 from unmask.inference.source import Source
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
 from unmask.tasks.base import Encoded, Prediction, Rows, Task
@@ -93,7 +93,7 @@ def open_run(run: Path, open_model: Callable[[Path], Model]) -> Finetuned:
     about = build(Base, weights.read_json(run / BASE))
     task = _task(run / BASE, about.task)
     with torch.device("meta"):
-        network = Network(Encoder(about.model), task.heads(about.model))
+        network = Network(backbone_of(about.model), task.heads(about.model))
     sizes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     tensors = weights.read(run / WEIGHTS)
     if lacking := [name for name in sizes if name not in tensors]:

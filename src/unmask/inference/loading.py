@@ -15,9 +15,10 @@ from unmask.config import build, folder
 from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
 from unmask.inference import finetuned
+from unmask.inference.building import network_of
 from unmask.inference.finetuned import Finetuned
 from unmask.inference.model import Model
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
 from unmask.objectives.base import Objective
@@ -64,7 +65,8 @@ def _open(path: Path) -> Model:
     if (path / "config.json").is_file():
         found = hub.read(path)
         with torch.device("meta"):
-            network = Network(Encoder(found.shape), {name: hub.heads_of(found.shape)[name]() for name in found.heads})
+            heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
+            network = Network(backbone_of(found.shape), heads)
         return _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
     wanted = "a run's folder (config.yaml), a Hugging Face folder (config.json), or hf:owner/name"
     raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {wanted} would fit")
@@ -81,8 +83,7 @@ def _open_run(run: Path) -> Model:
     file = checkpoint / "model.safetensors"
     shape = build(Shape, settings["model"], spell=lambda key: f"{path}: model.{key}")
     with torch.device("meta"):
-        heads = [o.heads(shape) for o in _objectives(path, settings["objective"])]
-        network = Network(Encoder(shape), {name: head for several in heads for name, head in several.items()})
+        network = network_of(shape, _objectives(path, settings["objective"]))
     return _fill_in(network, shape, weights.read(file), file, run, [])
 
 

@@ -52,6 +52,11 @@ class Shape(Config):
         return self.window is None or layer % self.global_every == 0
 
     @property
+    def flow(self) -> str:
+        """How data flow through it, which decides what it can be asked: see `models.backbone`."""
+        return "encoder"
+
+    @property
     def parameters(self) -> int:
         """How many numbers the encoder holds, heads not counted."""
         bias = self.width if self.bias else 0

@@ -14,12 +14,15 @@ from unmask.nn.losses import Loss, cross_entropy
 
 
 class Network(nn.Module):
-    """One backbone, any number of heads."""
+    """One backbone, any number of heads, and the backbones that only pre-training needs beside it."""
 
-    def __init__(self, backbone: nn.Module, heads: dict[str, nn.Module]):
+    def __init__(
+        self, backbone: nn.Module, heads: dict[str, nn.Module], companions: dict[str, nn.Module] | None = None
+    ):
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)
+        self.companions = nn.ModuleDict(companions or {})
         self.tie()
 
     def tie(self) -> None:

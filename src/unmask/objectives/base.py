@@ -29,6 +29,9 @@ class Objective(Config):
     input_formats: ClassVar[tuple[str, ...]] = plan.INPUT_FORMATS
     "The ways of cutting a corpus that this objective can learn from."
 
+    flows: ClassVar[tuple[str, ...]] = ("encoder",)
+    "The flows of data (`Shape.flow`) that this objective can train, the usual one first."
+
     follows: ClassVar[tuple[str, ...]] = ()
     "Objectives that hide what they hide before this one looks."
 
@@ -49,6 +52,10 @@ class Objective(Config):
     def model(self, shape: Shape) -> Shape:
         """The model that is asked for, with what this objective needs of it."""
         return shape
+
+    def companions(self, shape: Shape) -> dict[str, Shape]:
+        """Further backbones that it trains beside the model, by name (ELECTRA's generator)."""
+        return {}
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Make sequences of stretches of text."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from unmask.inference.model import Model
 from unmask.inference.source import Source
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.nn.batch import Batch
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.losses import Loss
@@ -34,7 +34,7 @@ def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: b
     ModernBERT's dense and norm with masked_lm), these are taken over, as Hugging Face does.
     """
     torch.manual_seed(seed)
-    network = Network(Encoder(base.shape), task.heads(base.shape))
+    network = Network(backbone_of(base.shape), task.heads(base.shape))
     if pretrained:
         network.backbone.load_state_dict(base.network.backbone.state_dict())
         _take_over(network.heads[HEAD], base.network.heads.values())

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.errors import UserError
+from unmask.inference.building import network_of
 from unmask.inference.loading import load
 from unmask.inference.model import Model
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
-from unmask.runs.pretraining import Pretraining, network_of, take_over
+from unmask.runs.pretraining import Pretraining, take_over
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
 from unmask.training.checkpoint import Checkpoints, read_tensors
@@ -59,6 +62,8 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
             f"--base {config.base}: has another tokenizer than {corpus.folder}; "
             f"prepare the text with `unmask prepare … --tokenizer {config.base}`"
         )
+    if base.shape.flow not in config.flows:
+        raise UserError(f"--base {config.base}: {' and '.join(config.objectives)} cannot train {name_of(base.shape)}")
     if "model" in config.model_fields_set and config.model != base.shape:
         raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
     if config.length > base.shape.max_length:
@@ -98,7 +103,8 @@ def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[
 def _trainer(config: Pretrain, corpus: Corpus, base: Model | None) -> Trainer:
     refuse_too_many_weights(config.model)
     placement = Placement.of(config)
-    network = network_of(config.model, config.objectives, config.seed)
+    torch.manual_seed(config.seed)
+    network = network_of(config.model, config.objectives.values())
     if base:
         take_over(network, base.network)
     work = Pretraining(

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.models.encoder import Encoder
-from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
@@ -23,13 +21,6 @@ from unmask.training.settings import Training
 
 HELD_OUT_STEPS = 50  # at most so many batches are evaluated
 SHOWN = 40  # tokens of a text in which masks are filled
-
-
-def network_of(shape: Shape, objectives: Mapping[str, Objective], seed: int) -> Network:
-    """A fresh network for these objectives; the seed alone decides its weights."""
-    torch.manual_seed(seed)
-    heads = {name: head for objective in objectives.values() for name, head in objective.heads(shape).items()}
-    return Network(Encoder(shape), heads)
 
 
 def take_over(network: Network, base: Network) -> None:

@@ -1,0 +1,16 @@
+"""A shape's backbone: the file whose flow of data it has."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+
+FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder}
+"By `Shape.flow`."
+
+
+def backbone_of(shape: Shape) -> nn.Module:
+    """A backbone with fresh weights."""
+    return FLOWS[shape.flow](shape)
