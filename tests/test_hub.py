@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from unmask import hub
 from unmask.errors import UserError
-from unmask.hub.names import RULES, theirs, to_ours, to_theirs
+from unmask.hub.families import FAMILIES
+from unmask.hub.names import theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
@@ -86,7 +87,7 @@ def refused(folder, *words):
 # names
 
 
-@pytest.mark.parametrize("family", RULES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_rules_are_reversible(family):
     """Every weight has names of its own there, and comes back from them as it was."""
     ours = tensors_of(SHAPES[family])
@@ -96,14 +97,14 @@ def test_rules_are_reversible(family):
     assert list(back) == list(ours) and all(torch.equal(back[name], ours[name]) for name in ours)
 
 
-@pytest.mark.parametrize("family", RULES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_rule_is_used(family):
     ours = {
         *tensors_of(SHAPES[family]),
         *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier")),
     }
     used = {name for ours in ours for name in theirs(family, ours)}
-    for pattern in RULES[family].values():
+    for pattern in FAMILIES[family].rules.values():
         stem = pattern.replace("#", "1").split("{")[0]
         assert any(name.startswith(stem) for name in used), pattern
 
@@ -160,7 +161,7 @@ def test_settings_of_older_versions_are_understood():
         ("bert", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
         ("bert", {"tie_word_embeddings": False}, "tie_word_embeddings"),
         ("bert", {"num_attention_heads": 5}, "heads must divide the width"),
-        ("bert", {"hidden_size": "wide"}, "width"),
+        ("bert", {"hidden_size": "wide"}, "hidden_size"),
         ("bert", {"layer_norm_eps": -1}, "norm_eps"),
         ("bert", {"model_type": "gpt2"}, "model_type 'gpt2'"),
         ("bert", {"num_hidden_layers": 1000}, "too few tensors"),
@@ -218,7 +219,7 @@ def test_transformers_opens_what_was_written(written, tokenizer):
     assert ("token_type_ids" in opened(text)) == (shape.family == "bert")
 
 
-@pytest.mark.parametrize("family", RULES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_transformers_wrote_is_read(family, tmp_path):
     """Whole, without heads, without its prefix, in shards, and of a class whose head is not ours."""
     transformers = pytest.importorskip("transformers")

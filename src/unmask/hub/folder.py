@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
-from unmask.hub.names import BUFFERS, PREFIX, VOCABULARY, modern, theirs, to_ours, to_theirs
+from unmask.hub.families import FAMILIES
+from unmask.hub.family import Head
+from unmask.hub.names import modern, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
-from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
 from unmask.training import weights
 
@@ -26,23 +28,6 @@ if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
 EMBEDDINGS = "backbone.embeddings.tokens.weight"
-
-ARCHITECTURES = {
-    "bert": {
-        (): "BertModel",
-        ("masked_lm",): "BertForMaskedLM",
-        ("next_sentence",): "BertForNextSentencePrediction",
-        ("masked_lm", "next_sentence"): "BertForPreTraining",
-    },
-    "modernbert": {(): "ModernBertModel", ("masked_lm",): "ModernBertForMaskedLM"},
-}
-"Their class by the heads it has, ours named."
-
-TASKS = {"bert": ("BertFor", ("cls",)), "modernbert": ("ModernBertFor", ("cls", "mean"))}
-"Of a task, the beginning of their class, and what their classifier can read its answer from."
-
-LAST = {"masked_lm": "heads.masked_lm.bias", "next_sentence": "heads.next_sentence.classifier.weight"}
-"A head is there if this weight of it is; then all of it must be."
 
 
 @dataclass
@@ -57,7 +42,7 @@ class Found:
 
 
 def read(folder: Path) -> Found:
-    """Read a folder of the BERT or the ModernBERT family. Heads that are not whole there are not made up.
+    """Read a folder of one of the `FAMILIES`. Heads that are not whole there are not made up.
 
     Raises:
         UserError: Names the file and the setting or tensor that does not fit.
@@ -66,12 +51,12 @@ def read(folder: Path) -> Found:
     path, stored = _stored(folder)
     if shape.layers > len(stored):
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
-    names = modern(shape.family, list(stored))
-    tensors = {names[name]: tensor for name, tensor in stored.items() if names[name] not in BUFFERS}
+    family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
+    tensors = {names[name]: tensor for name, tensor in stored.items() if names[name] not in family.buffers}
     _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
-    heads = [head for head in heads_of(shape) if theirs(shape.family, LAST[head])[0] in tensors]
+    heads = [name for name, head in family.heads.items() if _there(shape.family, head, tensors)]
     sizes = _sizes(shape, heads)
-    left = _left_out(path, tensors, their_sizes := _their_sizes(shape.family, sizes))
+    left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape.family, sizes))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
     ours = to_ours(shape.family, tensors, list(sizes))
     notes = [f"no {head} head: {folder} holds none" for head in heads_of(shape) if head not in heads]
@@ -105,11 +90,11 @@ def write(
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
         **write_shape(shape, folder / "config.json"),
-        **_special(shape, tokenizer),
+        **{them: getattr(tokenizer, ours) for them, ours in FAMILIES[shape.family].ids.items()},
         **(task.described() if task else {}),
     }
     with whole_folder(folder) as beside:
-        tokenizer.save(beside, segments=shape.family == "bert")
+        tokenizer.save(beside, segments=bool(shape.segments))
         weights.write(beside / "model.safetensors", found)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
     lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
@@ -121,23 +106,14 @@ def write(
 
 def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> str:
     """Their class that has these heads. A task's head must be one of theirs, for it is what was asked for."""
+    family = FAMILIES[shape.family]
     if task is None:
         there = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
-        return ARCHITECTURES[shape.family][tuple(head for head in heads_of(shape) if head in there)]
-    beginning, pools = TASKS[shape.family]
-    if (pool := task.described().get("classifier_pooling", "cls")) not in pools:
-        fits = "; ".join(f"{family}: {', '.join(pools)}" for family, (_, pools) in TASKS.items())
+        return family.architectures[tuple(head for head in family.heads if head in there)]
+    if (pool := task.described().get("classifier_pooling", "cls")) not in family.pools:
+        fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())
         raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
-    return beginning + task.architecture
-
-
-def _special(shape: Shape, tokenizer: Tokenizer) -> dict[str, int]:
-    """Ids of the special tokens under the names each family has for them."""
-    pad = {"pad_token_id": tokenizer.pad}
-    if shape.family == "bert":
-        return pad
-    begin = {"bos_token_id": tokenizer.cls, "cls_token_id": tokenizer.cls}
-    return pad | begin | {"eos_token_id": tokenizer.sep, "sep_token_id": tokenizer.sep}
+    return family.class_for(task.architecture)
 
 
 def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
@@ -163,8 +139,8 @@ def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
 
 def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> None:
     """Settle the second copies that some files hold of the vocabulary matrix and its bias."""
-    layer = VOCABULARY[shape.family]
-    for leaf, ours in (("weight", EMBEDDINGS), ("bias", LAST["masked_lm"])):
+    layer = FAMILIES[shape.family].vocabulary
+    for leaf, ours in (("weight", EMBEDDINGS), ("bias", "heads.masked_lm.bias")):
         copy, original = f"{layer}.{leaf}", theirs(shape.family, ours)[0]
         if copy not in tensors or copy == original:
             continue
@@ -178,8 +154,11 @@ def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has
 
 def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
     """What makes the pre-training heads that a family has there, by our names."""
-    relation = {"next_sentence": lambda: SequenceRelationHead(shape)} if shape.family == "bert" else {}
-    return {"masked_lm": lambda: MaskedLMHead(shape), **relation}
+    return {name: partial(head.make, shape) for name, head in FAMILIES[shape.family].heads.items()}
+
+
+def _there(family: str, head: Head, tensors: Mapping[str, Tensor]) -> bool:
+    return head.shown_by is None or theirs(family, head.shown_by)[0] in tensors
 
 
 def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -198,10 +177,11 @@ def _their_sizes(family: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str,
     return found
 
 
-def _left_out(path: Path, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:
+def _left_out(path: Path, family: str, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:
     """Their tensors that nothing of ours takes; allowed for heads, refused inside the backbone."""
     left = sorted(set(tensors) - set(taken))
+    prefix, spare = FAMILIES[family].prefix, FAMILIES[family].spare
     for name in left:
-        if name.startswith(tuple(PREFIX.values())) and not name.startswith("bert.pooler."):
+        if name.startswith(prefix) and not (spare and name.startswith(spare)):
             raise UserError(f"{path}: does not match its configuration: {name} is not part of this model")
     return left

@@ -1,4 +1,4 @@
-"""Our names of weights and Hugging Face's, as one table per family that reads in both directions.
+"""Our names of weights and Hugging Face's, by a table per family that reads in both directions: `Family.rules`.
 
 ``#`` stands for a layer's number. ``{query,key,value}``: what we hold as one matrix is stored as several, joined along
 the first dimension. Every row names a module; its ``weight`` and ``bias`` keep their names.
@@ -12,53 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-RULES: dict[str, dict[str, str]] = {
-    "bert": {
-        "backbone.embeddings.tokens": "bert.embeddings.word_embeddings",
-        "backbone.embeddings.positions": "bert.embeddings.position_embeddings",
-        "backbone.embeddings.segments": "bert.embeddings.token_type_embeddings",
-        "backbone.embeddings.norm": "bert.embeddings.LayerNorm",
-        "backbone.blocks.#.attention.qkv": "bert.encoder.layer.#.attention.self.{query,key,value}",
-        "backbone.blocks.#.attention.out": "bert.encoder.layer.#.attention.output.dense",
-        "backbone.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
-        "backbone.blocks.#.feed_forward.into": "bert.encoder.layer.#.intermediate.dense",
-        "backbone.blocks.#.feed_forward.out": "bert.encoder.layer.#.output.dense",
-        "backbone.blocks.#.feed_forward_norm": "bert.encoder.layer.#.output.LayerNorm",
-        "heads.masked_lm.dense": "cls.predictions.transform.dense",
-        "heads.masked_lm.norm": "cls.predictions.transform.LayerNorm",
-        "heads.masked_lm": "cls.predictions",
-        "heads.next_sentence.pooler": "bert.pooler.dense",
-        "heads.next_sentence.classifier": "cls.seq_relationship",
-        "heads.task.pooler": "bert.pooler.dense",
-        "heads.task.classifier": "classifier",
-    },
-    "modernbert": {
-        "backbone.embeddings.tokens": "model.embeddings.tok_embeddings",
-        "backbone.embeddings.norm": "model.embeddings.norm",
-        "backbone.blocks.#.attention_norm": "model.layers.#.attn_norm",
-        "backbone.blocks.#.attention.qkv": "model.layers.#.attn.Wqkv",
-        "backbone.blocks.#.attention.out": "model.layers.#.attn.Wo",
-        "backbone.blocks.#.feed_forward_norm": "model.layers.#.mlp_norm",
-        "backbone.blocks.#.feed_forward.into": "model.layers.#.mlp.Wi",
-        "backbone.blocks.#.feed_forward.out": "model.layers.#.mlp.Wo",
-        "backbone.norm": "model.final_norm",
-        "heads.masked_lm.dense": "head.dense",
-        "heads.masked_lm.norm": "head.norm",
-        "heads.masked_lm": "decoder",
-        "heads.task.dense": "head.dense",
-        "heads.task.norm": "head.norm",
-        "heads.task.classifier": "classifier",
-    },
-}
-
-PREFIX = {"bert": "bert.", "modernbert": "model."}
-"What stands before the backbone's names, unless the backbone was saved alone."
-
-VOCABULARY = {"bert": "cls.predictions.decoder", "modernbert": "decoder"}
-"The layer whose weight is the embeddings' own; some files hold it a second time."
-
-BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
-"Held by old files, but no weights."
+from unmask.hub.families import FAMILIES
 
 
 def theirs(family: str, ours: str) -> tuple[str, ...]:
@@ -69,7 +23,7 @@ def theirs(family: str, ours: str) -> tuple[str, ...]:
     """
     module, _, leaf = ours.rpartition(".")
     number = re.search(r"\.(\d+)\.", module)
-    pattern = RULES[family].get(re.sub(r"\.\d+\.", ".#.", module))
+    pattern = FAMILIES[family].rules.get(re.sub(r"\.\d+\.", ".#.", module))
     if pattern is None:
         return ()
     pattern = pattern.replace("#", number[1]) if number else pattern
@@ -97,9 +51,9 @@ def to_ours(family: str, tensors: Mapping[str, Tensor], wanted: list[str]) -> di
 
 def modern(family: str, names: list[str]) -> dict[str, str]:
     """Today's form of their names by the form found: ``gamma``, ``beta``, and a backbone saved without its prefix."""
-    prefix = PREFIX[family]
+    prefix, patterns = FAMILIES[family].prefix, FAMILIES[family].rules.values()
     alone = not any(name.startswith(prefix) for name in names)
-    starts = {pattern[len(prefix) :].split(".")[0] for pattern in RULES[family].values() if pattern.startswith(prefix)}
+    starts = {pattern[len(prefix) :].split(".")[0] for pattern in patterns if pattern.startswith(prefix)}
     found = {}
     for name in names:
         whole = prefix + name if alone and name.split(".")[0] in starts else name

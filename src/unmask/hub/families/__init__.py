@@ -1,0 +1,9 @@
+"""One file per family; the table of all."""
+
+from unmask.hub.families import bert, modernbert
+from unmask.hub.family import Family
+
+FAMILIES: dict[str, Family] = {"bert": bert.FAMILY, "modernbert": modernbert.FAMILY}
+"By what Hugging Face calls its ``model_type``, which is what we call `Shape.family`."
+
+__all__ = ["FAMILIES"]

@@ -1,0 +1,73 @@
+"""BERT (Devlin 2018, 1810.04805)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.hub.family import Family, Head
+from unmask.models.shape import Shape
+from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
+
+
+def _write(shape: Shape, path: Path) -> dict[str, Any]:
+    if not shape.segments:
+        raise UserError(f"{path}: Hugging Face's bert has no place for model.segments 0; 1 or more would fit")
+    return {}
+
+
+FAMILY = Family(
+    rules={
+        "backbone.embeddings.tokens": "bert.embeddings.word_embeddings",
+        "backbone.embeddings.positions": "bert.embeddings.position_embeddings",
+        "backbone.embeddings.segments": "bert.embeddings.token_type_embeddings",
+        "backbone.embeddings.norm": "bert.embeddings.LayerNorm",
+        "backbone.blocks.#.attention.qkv": "bert.encoder.layer.#.attention.self.{query,key,value}",
+        "backbone.blocks.#.attention.out": "bert.encoder.layer.#.attention.output.dense",
+        "backbone.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
+        "backbone.blocks.#.feed_forward.into": "bert.encoder.layer.#.intermediate.dense",
+        "backbone.blocks.#.feed_forward.out": "bert.encoder.layer.#.output.dense",
+        "backbone.blocks.#.feed_forward_norm": "bert.encoder.layer.#.output.LayerNorm",
+        "heads.masked_lm.dense": "cls.predictions.transform.dense",
+        "heads.masked_lm.norm": "cls.predictions.transform.LayerNorm",
+        "heads.masked_lm": "cls.predictions",
+        "heads.next_sentence.pooler": "bert.pooler.dense",
+        "heads.next_sentence.classifier": "cls.seq_relationship",
+        "heads.task.pooler": "bert.pooler.dense",
+        "heads.task.classifier": "classifier",
+    },
+    prefix="bert.",
+    numbers={
+        "vocab_size": "vocab_size", "width": "hidden_size", "layers": "num_hidden_layers",
+        "heads": "num_attention_heads", "feed_forward": "intermediate_size", "max_length": "max_position_embeddings",
+        "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
+        "segments": "type_vocab_size",
+    },
+    defaults={
+        "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "max_position_embeddings": 512, "initializer_range": 0.02,
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12, "type_vocab_size": 2,
+    },
+    architectures={
+        (): "BertModel",
+        ("masked_lm",): "BertForMaskedLM",
+        ("next_sentence",): "BertForNextSentencePrediction",
+        ("masked_lm", "next_sentence"): "BertForPreTraining",
+    },
+    heads={
+        "masked_lm": Head(MaskedLMHead, "heads.masked_lm.bias"),
+        "next_sentence": Head(SequenceRelationHead, "heads.next_sentence.classifier.weight"),
+    },
+    fixed={
+        "hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
+        "tie_word_embeddings": True, "pruned_heads": {},
+    },
+    parts={"positions": "learned", "norm": "after", "bias": True, "gated": False, "window": None},
+    vocabulary="cls.predictions.decoder",
+    ids={"pad_token_id": "pad"},
+    buffers=("bert.embeddings.position_ids", "bert.embeddings.token_type_ids"),
+    spare="bert.pooler.",
+    write=_write,
+)  # fmt: skip

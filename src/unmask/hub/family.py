@@ -1,0 +1,60 @@
+"""What Hugging Face calls a family of models: its weights, its settings, its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unmask.errors import UserError
+from unmask.models.shape import Shape
+
+Config = Mapping[str, Any]
+"What a ``config.json`` says."
+
+
+def _nothing(*_: object) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A pre-training head that a family has there."""
+
+    make: Callable[[Shape], nn.Module]
+    shown_by: str | None = None  # our weight of it that is stored wherever the head is; None: nothing of it is stored
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family there, a table of what its parts are called; `hub.names` tells how rules are written."""
+
+    rules: Mapping[str, str]  # our modules to theirs
+    prefix: str  # before the backbone's names, unless the backbone was saved alone
+    numbers: Mapping[str, str]  # our settings to those of theirs that mean the same
+    defaults: Config  # of their settings, where a file leaves them out
+    architectures: Mapping[tuple[str, ...], str]  # their class by the heads it has, ours named
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    fixed: Config = field(default_factory=dict)  # what changes numbers and has no place here, with the value that fits
+    parts: Config = field(default_factory=dict)  # what makes a shape one of theirs
+    vocabulary: str = ""  # the layer whose weight is the embeddings' own; some files hold it a second time
+    ids: Mapping[str, str] = field(default_factory=dict)  # theirs for a special token's id: the tokenizer's
+    pools: tuple[str, ...] = ("cls",)  # what their classifier can read its answer from
+    buffers: tuple[str, ...] = ()  # held by old files, but no weights
+    spare: str | None = None  # beginning of names that a backbone may hold and nothing here uses
+    read: Callable[[Config, Path], dict[str, Any]] = _nothing  # further settings of ours
+    write: Callable[[Shape, Path], dict[str, Any]] = _nothing  # and of theirs
+
+    def class_for(self, task: str) -> str:
+        """Their class for a task: ``BertForTokenClassification``."""
+        return f"{self.architectures[()].removesuffix('Model')}For{task}"
+
+
+def refuse_other(config: Config, fits: Config, path: Path) -> None:
+    """Refuse settings of theirs that are not as they would have to be."""
+    for name, value in fits.items():
+        if (found := config.get(name, value)) != value:
+            raise UserError(f"{path}: {name} {found!r} is not known here; {value!r} would fit")
