@@ -83,7 +83,9 @@ def test_a_model_that_says_the_same_everywhere_is_found_out(predicted, truth, sa
 def test_the_page_says_so(tmp_path):
     lazy = run_folders.classify(tmp_path / "a", constant="1")
     assert "It answers 1 everywhere" in words.summary(read_run(lazy))
-    run = run_folders.pretrain(tmp_path / "b", commonest={"masked_lm": 0.059})
+    run = run_folders.pretrain(
+        tmp_path / "b", baseline={"title": "by frequency", "figures": {"accuracy/masked_lm": 0.059}}
+    )
     assert "the commonest token alone would restore 5.9%" in words.summary(read_run(run))
 
 
@@ -95,7 +97,7 @@ def test_a_curve_of_few_points_has_dots(points):
     assert bool(line["mark"]["point"]) == (points < 4)
 
 
-def test_how_often_the_commonest_answer_is_right(tmp_path):
+def test_what_is_reached_by_the_frequency_of_answers():
     from types import SimpleNamespace
 
     import torch
@@ -106,7 +108,8 @@ def test_how_often_the_commonest_answer_is_right(tmp_path):
     labels = [torch.tensor([3, 3, 5]), torch.tensor([3, 7])]
     batches = [SimpleNamespace(targets={"masked_lm": SimpleNamespace(labels=some)}) for some in labels]
     work._held_out_batches = lambda: iter(batches)
-    assert work.commonest() == {"masked_lm": np.float64(0.6)}
+    loss = -(0.6 * np.log(0.6) + 2 * 0.2 * np.log(0.2))
+    assert work.by_frequency() == {"loss/masked_lm": pytest.approx(loss), "accuracy/masked_lm": pytest.approx(0.6)}
 
 
 def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(monkeypatch, tmp_path):

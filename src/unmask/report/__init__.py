@@ -13,7 +13,6 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     figures            {name: number} on held-out data; over several seeds their means.
                        pretrain: "loss", "loss/masked_lm", "accuracy/masked_lm", "perplexity", …
                        finetune: the task's scores: "accuracy", "macro_f1", …; of the test file or else the valid file
-    commonest          {head: share} of pre-training: how often its commonest answer is right on held-out text
     constant           the label that a fine-tuned model gives everywhere, if it gives one only
     held_out           "valid" | "test": what ``figures`` were measured on
     main               name of the most important figure
@@ -32,7 +31,8 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     dataset            finetune: what is learnt, alike for runs that may be compared: "sst-2"
     init               finetune: "pretrained" | "random"
     base               finetune: what it started from: "runs/a"
-    baseline           finetune, optional: {"title": "random weights", "figures": {…}, "by_seed": {…}, "spread": {…}}
+    baseline           optional, what the figures stand beside: {"title": "random weights", "figures": {…}, "by_seed":
+                       {…}, "spread": {…}}; of pre-training what answers by their frequency alone would reach
     chosen             settings that differ from their defaults, nested as in config.yaml
     peak_memory        bytes, of the process; on a GPU, of the GPU
     versions           {"unmask": "…", "python": "…", "torch": "…", "numpy": "…", "tokenizers": "…"}

@@ -80,7 +80,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "seeds": result.seeds,
         "held_out": result.held_out,
         "baseline": result.baseline and (result.baseline.title or "baseline"),
-        "bars": drawn.add(charts.scores(result, result.baseline)) if result.baseline else None,
+        "bars": drawn.add(charts.scores(result, result.baseline)) if result.baseline and result.init else None,
         "curves": drawn.all(charts.curves(run)),
         "has_valid": bool(run.names(["valid"])),
         "thinned": f"{longest:,}" if longest > charts.MOST_POINTS + 1 else "",

@@ -47,7 +47,6 @@ class Result(Scores):
     init: Literal["pretrained", "random"] | None = None
     base: str | None = None
     baseline: Scores | None = None
-    commonest: dict[str, float] = {}
     constant: str | None = None
     chosen: dict[str, Any] = {}
     peak_memory: int | None = None

@@ -82,7 +82,7 @@ def _pretrained(run: Run) -> list[str]:
         told.append(f"Its loss on held-out text was {figure(first)} at step {step:,} and {figure(last)} at the end.")
     for name, value in result.figures.items():
         if name == "accuracy/masked_lm" and value is not None:
-            always = result.commonest.get("masked_lm")
+            always = result.baseline.figures.get(name) if result.baseline else None
             beside = f"; the commonest token alone would restore {always:.1%}" if always else ""
             told.append(f"It restores {value:.1%} of the hidden tokens{beside}.")
     return told

@@ -161,7 +161,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         "held_out": "valid",
         "main": "loss",
         "seeds": [config.seed],
-        "commonest": work.commonest(),
+        "baseline": {"title": "answers by frequency", "figures": known} if (known := work.by_frequency()) else None,
         "steps": state.steps,
         "tokens": state.tokens,
         "seconds": state.seconds,

@@ -79,13 +79,17 @@ class Pretraining:
         loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
         return {"loss": loss, **means}
 
-    def commonest(self) -> dict[str, float]:
-        """By head, how often its commonest answer is right on held-out text: what is learned without reading."""
+    def by_frequency(self) -> dict[str, float]:
+        """The figures of `evaluate` that whoever knows how often each answer occurs there reaches without reading."""
         counts: dict[str, Counter[int]] = {}
         for batch in self._held_out_batches():
             for head, answers in batch.targets.items():
                 counts.setdefault(head, Counter()).update(answers.labels.tolist())
-        return {head: found.most_common(1)[0][1] / found.total() for head, found in counts.items() if found}
+        found: dict[str, float] = {}
+        for head, each in counts.items():
+            shares = np.array(list(each.values())) / each.total()
+            found |= {f"loss/{head}": float(-(shares * np.log(shares)).sum()), f"accuracy/{head}": float(shares.max())}
+        return found
 
     def origin(self, step: int) -> str:
         """The documents of a step."""
