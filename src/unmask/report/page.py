@@ -76,7 +76,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "eyebrow": f"unmask, {KINDS[result.kind]}",
         "summary": words.summary(run),
         "tiles": tables.tiles(run),
-        "scores": tables.scores(result) if result.kind == "finetune" else [],
+        "scores": tables.scores(result) if result.kind == "finetune" or result.baseline else [],
         "seeds": result.seeds,
         "held_out": result.held_out,
         "baseline": result.baseline and (result.baseline.title or "baseline"),
