@@ -13,9 +13,6 @@ from unmask.nn.batch import collate
 from unmask.text.chance import Chance
 from unmask.text.sampling.plan import Plan, draw, formats
 
-COMPANY = {"span_boundary": {"masked_lm": {"unit": "span"}}}
-"""What an objective cannot do without."""
-
 SHAPES = {
     "bert": Shape(vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64, max_length=64, dropout=0,
                   attention_dropout=0),
@@ -32,8 +29,8 @@ def corpus():
 
 
 def chosen(name):
-    """The objective and its company, as the command line makes them."""
-    given = {**COMPANY.get(name, {}), name: {}}
+    """The objective and what it needs, as the command line makes them."""
+    given = {**folder("unmask.objectives")[name].needs, name: {}}
     return Pretrain(corpus="corpus", out="out", model="bert-tiny", length=64, objective=given).objectives
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -34,6 +34,9 @@ class Objective(Config):
 
     follows: ClassVar[tuple[str, ...]] = ()
     "Objectives that hide what they hide before this one looks."
+
+    needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    "Objectives that it cannot do without, with their settings."
 
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
 

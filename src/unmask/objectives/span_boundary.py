@@ -6,7 +6,7 @@ M answers, S spans.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,7 @@ class SpanBoundary(Objective):
     """Predict each token of a hidden span from the two tokens beside the span and its place (SpanBERT)."""
 
     follows: ClassVar[tuple[str, ...]] = ("masked_lm",)
+    needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masked_lm": {"unit": "span"}}
 
     places: int = Field(20, ge=1, description="Tokens of a span that are asked for at most; SpanBERT's release has 20")
     place_width: int = Field(200, ge=1, description="Width of a place's embedding")

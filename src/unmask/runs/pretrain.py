@@ -41,7 +41,7 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
     base = _base(config, corpus)
     config = config.resolved(corpus.tokenizer.size, base.shape if base else None)
     if config.dry_run:
-        estimated = estimate(_trainer(config, corpus, base))
+        estimated = estimate(trainer_of(config, corpus, base))
         print(to_yaml(config) + in_words(estimated))
         return estimated
     with opened(config.out, config, config.overwrite):
@@ -73,7 +73,7 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
 
 def _train(config: Pretrain, corpus: Corpus, base: Model | None) -> dict[str, Any]:
     """Build, train, and write down what came of it."""
-    trainer = _trainer(config, corpus, base)
+    trainer = trainer_of(config, corpus, base)
     done = trainer.begin()
     if not trainer.placement.main:
         train(trainer, lambda line: None)
@@ -100,7 +100,8 @@ def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[
         yield log
 
 
-def _trainer(config: Pretrain, corpus: Corpus, base: Model | None) -> Trainer:
+def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> Trainer:
+    """Everything that a pre-training needs before its first step, of settings that are resolved."""
     refuse_too_many_weights(config.model)
     placement = Placement.of(config)
     torch.manual_seed(config.seed)
