@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from rich.console import Console
@@ -47,7 +47,8 @@ class List(Config):
 
 def table_of(what: Kind) -> Table:
     """What there is of a kind."""
-    return {"models": _models, "tokenizers": _tokenizers}.get(what, lambda: _folder(what))()
+    tables = {"models": _models, "objectives": _objectives, "tokenizers": _tokenizers}
+    return tables.get(what, lambda: _folder(what))()
 
 
 def _table(*columns: str) -> Table:
@@ -66,6 +67,34 @@ def _models() -> Table:
         numbers = (shape.layers, shape.width, shape.heads, f"{shape.parameters / 1e6:.1f} M")
         table.add_row(name, *map(str, numbers), PAPERS[name])
     return table
+
+
+def _objectives() -> Table:
+    from unmask.objectives.base import Objective
+
+    table = _table("name", "what it is", "trains", "settings", "paper")
+    for name, cls in folder("unmask.objectives").items():
+        assert issubclass(cls, Objective)
+        trains = " or ".join(flow.replace("_", "-") for flow in cls.flows)
+        beside = "".join(f", with {other}" for other in cls.needs)
+        table.add_row(name, _paragraph(cls.__doc__), trains + beside, _settings(cls), _paper(cls))
+    return table
+
+
+def _settings(cls: type[Config]) -> str:
+    """What can be set of it, with defaults."""
+    return ", ".join(
+        f"{name} {_written(field.get_default(call_default_factory=True))}"
+        for name, field in cls.model_fields.items()
+        if name != "weight"
+    )
+
+
+def _written(value: Any) -> str:
+    """A default as people write it."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _folder(name: str) -> Table:
