@@ -87,6 +87,15 @@ def test_targets_say_where_the_answers_are(name, corpus):
         assert asked.labels.min() >= 0 and asked.labels.max() < logits.shape[1]
 
 
+@each
+def test_a_label_is_a_token_or_its_meaning_is_told(name, corpus):
+    objectives = chosen(name)
+    batch, network = collate(batch_of(objectives, corpus)), network_of(objectives)
+    told = {head: len(words) for o in objectives.values() for head, words in o.meanings.items()}
+    for head in network.heads:
+        assert network.logits(batch, head).shape[1] == told.get(head, len(corpus.tokenizer.special))
+
+
 @pytest.mark.parametrize("family", SHAPES)
 @each
 def test_its_heads_learn_and_no_others(name, family, corpus):

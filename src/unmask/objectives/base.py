@@ -38,6 +38,9 @@ class Objective(Config):
     needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     "Objectives that it cannot do without, with their settings."
 
+    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    "What a head's labels say, in words, where they are not tokens."
+
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
 
     @property

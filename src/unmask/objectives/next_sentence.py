@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ class NextSentence(Objective):
     """Tell the text that follows from a text of another document (BERT)."""
 
     input_formats: ClassVar[tuple[str, ...]] = ("segment_pair", "sentence_pair")
+    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {"next_sentence": ("B follows A", "B is from another document")}
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Half of all second texts are put in for texts of other documents: 0 = it follows, 1 = it does not.

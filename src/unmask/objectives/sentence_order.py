@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ class SentenceOrder(Objective):
     """Tell two texts in their order from the same two swapped (ALBERT)."""
 
     input_formats: ClassVar[tuple[str, ...]] = ("segment_pair", "sentence_pair")
+    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {"sentence_order": ("A and B stand in order", "A and B are swapped")}
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Half of all pairs are swapped: 0 = in order, 1 = swapped.

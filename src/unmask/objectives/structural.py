@@ -5,6 +5,7 @@ N sequences.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -35,6 +36,9 @@ class Structural(Objective):
 
     input_formats: ClassVar[tuple[str, ...]] = ("segment_pair", "sentence_pair")
     follows: ClassVar[tuple[str, ...]] = ("masked_lm",)
+    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "structural": ("B follows A", "B precedes A", "B is from another document")
+    }
 
     rate: float = Field(0.05, gt=0, le=1, description="Share of the trigrams of visible tokens that are shuffled")
 

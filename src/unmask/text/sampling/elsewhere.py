@@ -6,7 +6,8 @@ its length nor a broken end tells a text that was put in from one that follows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,14 +18,32 @@ from unmask.text.ranges import stretches
 from unmask.text.sampling.sequences import Text
 
 if TYPE_CHECKING:
-    from unmask.text.corpus.corpus import Corpus
     from unmask.text.corpus.shards import Shard
 
 DRAWS = 32
 
 
+class Shards(Protocol):
+    """What sampling asks of a corpus."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, to name it."""
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+
+    @property
+    def documents(self) -> int:
+        """How many documents."""
+
+    def shard(self, i: int) -> Shard:
+        """The i-th."""
+
+
 def elsewhere(
-    corpus: Corpus, shards: Array, document: Array, single: bool, which: Array, budgets: Array, chance: Chance
+    corpus: Shards, shards: Array, document: Array, single: bool, which: Array, budgets: Array, chance: Chance
 ) -> Text:
     """K texts from other documents than those of the slots ``which``, as near to the budgets as whole sentences come.
 
@@ -59,7 +78,7 @@ def elsewhere(
     return text
 
 
-def _home(corpus: Corpus, shard: int, document: int) -> int:
+def _home(corpus: Shards, shard: int, document: int) -> int:
     """The first shard from this one on that holds another document."""
     for s in (*range(shard, corpus.shards), *range(shard)):
         other = corpus.shard(s)

@@ -7,7 +7,7 @@ rows, so that nothing has to be remembered or repeated to make any step's batch,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -18,7 +18,7 @@ from unmask.text.chance import Chance, permutation
 from unmask.text.example import Array, Example
 from unmask.text.ranges import stretches
 from unmask.text.sampling.cutting import FORMATS, Rows, cut
-from unmask.text.sampling.elsewhere import elsewhere
+from unmask.text.sampling.elsewhere import Shards, elsewhere
 from unmask.text.sampling.sequences import Slots
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class Plan:
         shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
         places, counts = self._places(shard, row)
         row_of = np.repeat(np.arange(first, last), counts)
-        return self._gather(*places), row_of, (row_of + step * self.rows_per_step) // self.rows
+        epochs = (row_of + step * self.rows_per_step) // self.rows
+        return gather(self.corpus, self.input_format, *places), row_of, epochs
 
     def _cut(self, shard: int) -> Rows:
         return cut(self.corpus.shard(shard), self.input_format, self.length, self.seed, shard)
@@ -164,22 +165,24 @@ class Plan:
         shards, starts, lengths, rooms = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return (shards, starts, lengths, rooms), np.array([len(part[0]) for part in found])
 
-    def _gather(self, shards: Array, starts: Array, lengths: Array, rooms: Array) -> Slots:
-        """Read slots [N] from their shards."""
-        total, offsets = int(lengths.sum()), np.cumsum(lengths) - lengths
-        tokens, document = np.empty(total, np.int32), np.empty(len(starts), np.int64)
-        words, sentences, documents = (np.zeros(total, bool) for _ in range(3))
-        for s in np.unique(shards).tolist():
-            shard, here = self.corpus.shard(s), shards == s
-            source, place = stretches(starts[here], lengths[here]), stretches(offsets[here], lengths[here])
-            tokens[place], words[place] = shard.tokens[source], shard.words[source]
-            document[here] = shard.first_document + np.searchsorted(shard.documents, starts[here], "right") - 1
-            for borders, flags in ((shard.sentences, sentences), (shard.documents, documents)):
-                flags[_borders(borders, starts[here], lengths[here], offsets[here])] = True
-        negatives = partial(elsewhere, self.corpus, shards, document, FORMATS[self.input_format].most is not None)
-        # a slot is known by its shard and by its first token there
-        ids, pairs = (shards << 32) + starts, FORMATS[self.input_format].pairs
-        return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, pairs, negatives)
+
+def gather(corpus: Shards, input_format: str, shards: Array, starts: Array, lengths: Array, rooms: Array) -> Slots:
+    """Slots [N] read from their shards: what each has of tokens from where on, and may have as a sequence."""
+    total, offsets = int(lengths.sum()), np.cumsum(lengths) - lengths
+    tokens, document = np.empty(total, np.int32), np.empty(len(starts), np.int64)
+    words, sentences, documents = (np.zeros(total, bool) for _ in range(3))
+    for s in np.unique(shards).tolist():
+        shard, here = corpus.shard(s), shards == s
+        source, place = stretches(starts[here], lengths[here]), stretches(offsets[here], lengths[here])
+        tokens[place], words[place] = shard.tokens[source], shard.words[source]
+        document[here] = shard.first_document + np.searchsorted(shard.documents, starts[here], "right") - 1
+        for borders, flags in ((shard.sentences, sentences), (shard.documents, documents)):
+            flags[_borders(borders, starts[here], lengths[here], offsets[here])] = True
+    form = FORMATS[input_format]
+    negatives = partial(elsewhere, corpus, shards, document, form.most is not None)
+    # a slot is known by its shard and by its first token there
+    ids = (shards << 32) + starts
+    return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs, negatives)
 
 
 def draw(
@@ -193,14 +196,23 @@ def draw(
 ) -> Example:
     """A rank's share of a step: the sequences, then what every objective hides of them and asks, in turn."""
     slots, _, epochs = plan.slots(step, rank, world)
+    *_, example = stages(slots, epochs, objectives, tokenizer, seed)
+    return example
+
+
+def stages(
+    slots: Slots, epochs: Array, objectives: Sequence[Sampler], tokenizer: Tokenizer, seed: int
+) -> Iterator[Example]:
+    """Slots as an example: the sequences as they are cut, then what each objective makes of them in its turn."""
     for objective in objectives:
         epochs = objective.epochs(epochs)
     chance = Chance.of(seed, epochs, slots.ids)
     sampler = next((o for o in objectives if o.samples), objectives[0])
     example = sampler.sample(slots, tokenizer, chance)
+    yield example
     for objective in objectives:
         example = objective.corrupt(example, tokenizer, chance)
-    return example
+        yield example
 
 
 def _borders(borders: Array, starts: Array, lengths: Array, offsets: Array) -> Array:
