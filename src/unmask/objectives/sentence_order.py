@@ -24,7 +24,7 @@ class SentenceOrder(Objective):
     """Tell two texts in their order from the same two swapped (ALBERT)."""
 
     input_formats: ClassVar[tuple[str, ...]] = ("segment_pair", "sentence_pair")
-    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {"sentence_order": ("A and B stand in order", "A and B are swapped")}
+    meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {"sentence_order": ("in their order", "swapped")}
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Half of all pairs are swapped: 0 = in order, 1 = swapped.
