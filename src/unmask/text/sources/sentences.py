@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable, Iterable
+from functools import cache
 
 PARAGRAPH = 2000
 """Characters that are looked at together; a sentence that is longer is cut."""
@@ -67,8 +69,7 @@ def _goes_on(line: str, following: str) -> bool:
 
 def _cut(paragraph: str, language: str) -> list[str]:
     """Sentences of a paragraph of any length: the last one of each look is looked at again with what follows."""
-    from sentencex import segment
-
+    segment = _segmenter()
     found: list[str] = []
     begin = 0
     while len(paragraph) - begin > PARAGRAPH:
@@ -77,6 +78,14 @@ def _cut(paragraph: str, language: str) -> list[str]:
         found += whole
         begin += sum(map(len, whole))
     return found + list(segment(language, paragraph[begin:]))
+
+
+@cache
+def _segmenter() -> Callable[[str, str], Iterable[str]]:
+    """Imported when it is needed; to ask for that at every paragraph takes as long as a third of its work."""
+    from sentencex import segment
+
+    return segment
 
 
 def _shortened(piece: str) -> str:

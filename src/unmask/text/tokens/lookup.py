@@ -48,6 +48,17 @@ def parts(backend: tokenizers.Tokenizer) -> re.Pattern[str] | None:
     return _GPT2 if rules["model"]["type"] == "BPE" and plain and known else None
 
 
+def _words(text: str, pattern: re.Pattern[str]) -> list[str]:
+    """The parts of a text that are encoded one by one.
+
+    Where plain ASCII is divided by BERT's rules, marks may stay with their words: white space alone divides in a
+    fifth of the time, and nearly all that is found has been seen before too.
+    """
+    if pattern is _BERT and text.isascii() and text.replace("\n", " ").isprintable():
+        return text.split()
+    return pattern.findall(text)
+
+
 class Lookup:
     """A tokenizer that remembers.
 
@@ -71,7 +82,7 @@ class Lookup:
         """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
         if len(self.numbers) > WORDS:
             self._forget()
-        found = [self.pattern.findall(text) for text in texts]
+        found = [_words(text, self.pattern) for text in texts]
         numbers = self._numbers(list(itertools.chain.from_iterable(found)))
         all_sizes = np.array(self.sizes)
         sizes, starts = all_sizes[numbers], (np.cumsum(all_sizes) - all_sizes)[numbers]
