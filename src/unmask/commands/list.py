@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import sys
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from unmask.config import Config, folder
+from unmask.config import Config, describe, folder
 
 Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers"]
 
@@ -77,41 +74,16 @@ def _objectives() -> Table:
         assert issubclass(cls, Objective)
         trains = " or ".join(flow.replace("_", "-") for flow in cls.flows)
         beside = "".join(f", with {other}" for other in cls.needs)
-        table.add_row(name, _paragraph(cls.__doc__), trains + beside, _settings(cls), _paper(cls))
+        settings = ", ".join(f"{key} {value}" for key, value in describe.settings(cls).items() if key != "weight")
+        table.add_row(name, describe.paragraphs(cls)[0], trains + beside, settings, describe.paper(cls))
     return table
-
-
-def _settings(cls: type[Config]) -> str:
-    """What can be set of it, with defaults."""
-    return ", ".join(
-        f"{name} {_written(field.get_default(call_default_factory=True))}"
-        for name, field in cls.model_fields.items()
-        if name != "weight"
-    )
-
-
-def _written(value: Any) -> str:
-    """A default as people write it."""
-    if isinstance(value, list | tuple):
-        return "+".join(map(str, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _folder(name: str) -> Table:
     table = _table("name", "what it is", "paper")
     for member, cls in folder(f"unmask.{name}").items():
-        table.add_row(member, _paragraph(cls.__doc__), _paper(cls))
+        table.add_row(member, describe.paragraphs(cls)[0], describe.paper(cls))
     return table
-
-
-def _paper(cls: type[Config]) -> str:
-    """What stands in brackets in the first paragraph of its file: ``Masked … (Devlin 2018, BERT, 1810.04805): …``."""
-    found = re.search(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)", _paragraph(sys.modules[cls.__module__].__doc__))
-    return found[1] if found else ""
-
-
-def _paragraph(text: str | None) -> str:
-    return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split())
 
 
 def _tokenizers() -> Table:

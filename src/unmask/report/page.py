@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -11,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from vl_convert import javascript_bundle
 
 from unmask.disk import replace_file
 from unmask.errors import UserError
+from unmask.pages import render
 from unmask.report import charts, samples, tables, words
 from unmask.report.run import Run, read_run
 from unmask.training.progress import duration
@@ -156,17 +154,7 @@ def _listed(run: Run, out: Path) -> dict[str, str]:
 
 
 def _write(path: Path, template: str, values: dict[str, Any]) -> Path:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    script = _script() if values["charts"] else ""
-    style = (HERE / "style.css").read_text(encoding="utf-8").strip()
-    page = environment.get_template(template).render(**values, style=style, script=script, script_hash=_hash(script))
+    page = render(HERE / template, values, script=_script() if values["charts"] else "")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())
     return path
@@ -176,7 +164,3 @@ def _write(path: Path, template: str, values: dict[str, Any]) -> Path:
 def _script() -> str:
     """Vega and the lines that draw with it, in one."""
     return javascript_bundle(DRAW)
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
