@@ -92,6 +92,10 @@ def test_loose_settings_go_to_the_chosen_member_that_has_them(key: str) -> None:
         ({"seeds": ["1", "x"]}, "seeds x: must be a list, each a whole number"),
         ({"seeds.first": 1}, "seeds.first: no such option"),
         ({"lr": "nan"}, "lr nan: must be a number above 0"),
+        ({"lr": True}, "lr yes: must be a number above 0"),
+        ({"model.layers": True}, "model.layers yes: must be a whole number at least 1"),
+        ({"seeds": [1, False]}, "seeds [1, False]: must be a list, each a whole number"),
+        ({"objective.masked_lm.rate": True}, "objective.masked_lm.rate yes: must be a number above 0, at most 1"),
         ({"lr": -1, "seeds": 3, "language": 4}, "seeds 3: must be a list, each a whole number (and 2 more)"),
     ],
 )
@@ -192,6 +196,19 @@ def test_a_bad_recipe_is_named_with_its_line(tmp_path: Path, text: str, message:
         with pytest.raises(UserError) as caught:
             read()
         assert str(file) + message in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["yes", "on", "true", "off"])
+def test_a_truth_value_of_yaml_is_no_number_but_switches_what_can_be_switched(tmp_path: Path, word: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"seeds: [{word}]\n")
+    with pytest.raises(UserError, match=r":1: seeds \[(True|False)\]: must be a list, each a whole number"):
+        build(Run, {}, file)
+    file.write_text(f"lr: 1e-3\nobjective:\n  masked_lm:\n    rate: {word}\n")
+    with pytest.raises(UserError, match=r":4: objective\.masked_lm\.rate (yes|no): must be a number"):
+        build(Run, {}, file)
+    file.write_text(f"objective:\n  masked_lm:\n    whole_words: {word}\n")
+    assert build(Run, {}, file).objective.chosen["masked_lm"].whole_words is (word != "off")
 
 
 def test_a_recipe_that_is_not_there_or_not_text(tmp_path: Path) -> None:

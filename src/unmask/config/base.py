@@ -59,15 +59,25 @@ class Config(BaseModel):
     def _no_empty_path(cls, value: Any, info: ValidationInfo) -> Any:
         # Path("") is the current folder, which nobody meant who gave nothing
         empty = value == "" or (isinstance(value, list) and "" in value)
-        if empty and _holds_path(cls.model_fields[str(info.field_name)].annotation):
+        if empty and _holds(cls.model_fields[str(info.field_name)].annotation, Path):
             raise ValueError("an empty path")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # in Python True is 1, and in YAML yes and on are True
+        truths = any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else [value]))
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if truths and _holds(annotation, int, float) and not _holds(annotation, bool):
+            raise PydanticCustomError("truth", "a truth value is no number")
         return value
 
     @field_validator("*", mode="before")
     @classmethod
     def _path_as_text(cls, value: Any, info: ValidationInfo) -> Any:
         """A `Path` where an address is wanted, which may be a path or another name, and so is text."""
-        if _holds_path(cls.model_fields[str(info.field_name)].annotation):
+        if _holds(cls.model_fields[str(info.field_name)].annotation, Path):
             return value
         if isinstance(value, list | tuple):
             return [str(one) if isinstance(one, Path) else one for one in value]
@@ -163,8 +173,8 @@ class Choice(Config):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
-def _holds_path(annotation: Any) -> bool:
-    return annotation is Path or any(map(_holds_path, get_args(annotation)))
+def _holds(annotation: Any, *kinds: type) -> bool:
+    return annotation in kinds or any(_holds(part, *kinds) for part in get_args(annotation))
 
 
 @cache

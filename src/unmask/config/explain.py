@@ -71,6 +71,8 @@ def _walk(cls: Any, loc: tuple[Any, ...]) -> tuple[str, FieldInfo | None]:
 
 def shown(value: Any) -> str:
     """A value as the user may have written it, on one line and not too long."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = str(value) if isinstance(value, str | int | float | Path) else repr(value)
     text = " ".join(text.split()) or "''"
     return text if len(text) <= 60 else text[:57] + "..."
