@@ -247,11 +247,14 @@ def test_nothing_is_left_of_what_had_no_text(tmp_path):
     for tokenizer in (Training(), Tokenizer.train(["some text"], vocab_size=50)):
         with pytest.raises(UserError, match="no text"):
             made(tmp_path / "empty.txt", tmp_path / "c", tokenizer=tokenizer)
-        assert [p.name for p in (tmp_path / "c").iterdir()] in ([], [".lock"])
+        assert not (tmp_path / "c").exists()
     (tmp_path / "bad.txt").write_bytes(b"fine\n\xff\n")
     with pytest.raises(UserError, match=r"bad\.txt: not utf-8 at line 2"):
         made(tmp_path / "bad.txt", tmp_path / "c")
-    assert not list((tmp_path / "c").glob("*.json"))
+    assert not (tmp_path / "c").exists()
+    with pytest.raises(UserError, match="not utf-8"):
+        made(tmp_path / "bad.txt", tmp_path / "new" / "folders" / "c")
+    assert not (tmp_path / "new").exists()
 
 
 def test_folders_that_are_no_corpus(source, tmp_path):
@@ -262,8 +265,9 @@ def test_folders_that_are_no_corpus(source, tmp_path):
     for overwrite in (False, True):
         with pytest.raises(UserError, match=r"holds thesis\.tex and is no corpus"):
             made(source, tmp_path / "full", overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
     assert (tmp_path / "full" / "thesis.tex").read_text() == "dear"
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be written"):
         made(source, source / "below")
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from unmask.disk import replace_file
+from unmask.disk import alone, replace_file
 from unmask.errors import UserError
 
 
@@ -29,3 +29,25 @@ def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path):
     with pytest.raises(FileNotFoundError) as told:
         replace_file(tmp_path / "nowhere" / "a.tsv", b"new")
     assert told.value.filename == str(tmp_path / "nowhere" / "a.tsv")
+
+
+def test_a_folder_in_which_nothing_was_done_goes_again(tmp_path):
+    with pytest.raises(UserError, match="refused"), alone(tmp_path / "new" / "run"):
+        raise UserError("refused")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UserError), alone(tmp_path / "there"):
+        raise UserError("refused")
+    assert not list((tmp_path / "there").iterdir())
+    with pytest.raises(UserError), alone(tmp_path / "there"):
+        (tmp_path / "there" / "work").write_text("hours of it")
+        raise UserError("refused")
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["work"]
+
+
+def test_who_is_kept_out_takes_no_lock_away(tmp_path):
+    with alone(tmp_path / "run"):
+        for _ in range(2):
+            with pytest.raises(UserError, match="another process"), alone(tmp_path / "run"):
+                pass
+    assert (tmp_path / "run" / ".lock").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unmask.errors import UserError
@@ -45,6 +45,8 @@ def refuse_overwriting(out: Path, source: Path, run: Path) -> None:
         raise UserError(f"--out {out}: is the file that is read; name another")
     if there.is_relative_to(run.resolve()):
         raise UserError(f"--out {out}: lies in the run that is asked; name a file outside it")
+    if not there.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}; make it, or name another")
 
 
 def sync_folder(folder: Path) -> None:
@@ -83,14 +85,17 @@ def whole_folder(out: Path) -> Iterator[Path]:
 def alone(folder: Path) -> Iterator[None]:
     """Make a folder and keep other processes out of it. The lock ends with the process, however it ends.
 
+    Where what is done inside fails, nothing is left but what was put into the folder.
+
     Raises:
         UserError: another process is there, or nothing can be written.
     """
     from filelock import FileLock, Timeout
 
+    lock = FileLock(folder / ".lock")
+    absent = [path for path in (folder / ".lock", folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"--out {folder}: another process is at work there; wait for it, or name another") from None
@@ -100,5 +105,10 @@ def alone(folder: Path) -> Iterator[None]:
         ) from None
     try:
         yield
+    except BaseException:
+        for path in absent:  # the lock while it is held, then the folders that hold nothing else
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
     finally:
         lock.release()

@@ -35,12 +35,8 @@ def _change(name: str, before: Any, after: Any) -> str:
 
 
 def claim(out: Path) -> None:
-    """Make the folder; nothing is written into one that holds anything but a corpus."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        inside = [path.name for path in out.iterdir() if path.name not in (".lock",)]
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); give another --out") from None
+    """Nothing is written into a folder that holds anything but a corpus."""
+    inside = [path.name for path in out.iterdir() if path.name != ".lock"]
     if inside and SETTINGS not in inside:
         raise UserError(f"{out}: holds {inside[0]} and is no corpus; give a new or empty folder as --out")
 

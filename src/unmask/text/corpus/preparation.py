@@ -93,11 +93,11 @@ def prepare(
         UserError: the folder holds something else, or a corpus of other settings; or there is no text.
     """
     began = time.perf_counter()
-    claim(out)
     wanted = {**(settings or {}), "files": sources.fingerprint()}
     if isinstance(tokenizer, Tokenizer):
         wanted["tokenizer_hash"] = tokenizer.hash
     with alone(out):
+        claim(out)
         if overwrite:
             clear(out)
         if not begin(out, wanted):
