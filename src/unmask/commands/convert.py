@@ -40,6 +40,9 @@ class Convert(Config):
 
     def run(self) -> list[str]:
         """Write and check; prints and returns what was absent, could not be carried, or was found, a line each."""
+        from unmask.inference.early import refuse_absent
+
+        refuse_absent(self.src)
         from unmask.inference.loading import load
 
         model = load(self.src, device="cpu")

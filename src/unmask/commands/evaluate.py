@@ -27,10 +27,14 @@ class Evaluate(Config):
     def run(self) -> dict[str, float]:
         """Print and return the scores."""
         from unmask.disk import refuse_overwriting, replace_file
-        from unmask.inference.loading import load_finetuned
+        from unmask.inference.early import refuse_absent, refuse_device
 
         if self.out:
             refuse_overwriting(self.out, self.file, self.model)
+        refuse_device(self.device)
+        refuse_absent(self.model, [self.file])
+        from unmask.inference.loading import load_finetuned
+
         model = load_finetuned(self.model, self.device, self.precision)
         rows = model.task.read(self.file)
         predictions, encoded = model.predict_rows(rows)

@@ -24,6 +24,10 @@ class Fill(Config):
 
     def run(self) -> list[list[list[tuple[str, float]]]]:
         """Print a table per text; returns, for every text and mask in it, tokens and probabilities."""
+        from unmask.inference.early import refuse_absent, refuse_device
+
+        refuse_device(self.device)
+        refuse_absent(self.model)
         from unmask.inference.loading import load
 
         model = load(self.model, device=self.device)

@@ -67,6 +67,10 @@ class Finetune(Course):
 
     def run(self) -> Finetuned:
         """Train every seed, write the run's page, and return the best model; its ``result`` holds the figures."""
+        from unmask.inference.early import refuse_absent, refuse_device
+
+        refuse_device(self.device)
+        refuse_absent(self.model, (self.train, self.valid, self.test))
         from unmask.runs.finetune import finetune
 
         return finetune(self)

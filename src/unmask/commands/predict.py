@@ -34,11 +34,15 @@ class Predict(Config):
     def run(self) -> list[Prediction]:
         """Write or print; what was cut is counted on standard error."""
         from unmask.disk import refuse_overwriting, replace_file
-        from unmask.inference.loading import load_finetuned
+        from unmask.inference.early import refuse_absent, refuse_device
         from unmask.tasks._written import form
 
         if self.out:
             refuse_overwriting(self.out, self.file, self.model)
+        refuse_device(self.device)
+        refuse_absent(self.model, [self.file])
+        from unmask.inference.loading import load_finetuned
+
         model = load_finetuned(self.model, self.device, self.precision)
         lines_of = form(model.task, self.out.suffix if self.out else "")  # refused before anything is computed
         rows = model.task.read(self.file, labelled=False)

@@ -86,6 +86,13 @@ class Pretrain(Training):
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or continue to it; the folder then holds a model and a page. Returns `result.json`."""
+        from unmask.inference.early import refuse_absent, refuse_device
+        from unmask.text.corpus.corpus import Corpus
+
+        refuse_device(self.device)
+        if self.base:
+            refuse_absent(self.base)
+        Corpus.open(self.corpus)
         from unmask.runs.pretrain import pretrain
 
         return pretrain(self)

@@ -16,6 +16,7 @@ from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
 from unmask.inference import finetuned
 from unmask.inference.building import network_of
+from unmask.inference.early import FITS
 from unmask.inference.finetuned import Finetuned
 from unmask.inference.model import Model
 from unmask.models.backbone import backbone_of
@@ -68,8 +69,7 @@ def _open(path: Path) -> Model:
             heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
             network = Network(backbone_of(found.shape), heads)
         return _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
-    wanted = "a run's folder (config.yaml), a Hugging Face folder (config.json), or hf:owner/name"
-    raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {wanted} would fit")
+    raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {FITS}")
 
 
 def _open_run(run: Path) -> Model:
