@@ -59,14 +59,15 @@ USUAL = {"encoder": "modernbert-mini"}
 def resolve(value: Any) -> Any:
     """A preset's name, alone or with settings that replace some of its own, to those settings.
 
-    ``"bert-mini"`` or ``{"name": "bert-mini", "layers": 3}``.
+    ``"bert-mini"`` or ``{"name": "bert-mini", "layers": 3}``. The paper's vocabulary is not among them: where a size is
+    set, somebody asked for it.
     """
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict) or "name" not in value:
         return value
     changes = {k: v for k, v in value.items() if k != "name"}
-    return {**_named(str(value["name"])).model_dump(), **changes}
+    return {**_named(str(value["name"])).model_dump(exclude={"vocab_size"}), **changes}
 
 
 def name_of(shape: Shape) -> str:

@@ -51,6 +51,7 @@ def finetune(config: Finetune) -> Finetuned:
         raise UserError("finetune runs in one process; start it without torchrun")
     if config.out.resolve() == Path(config.model).resolve():
         raise UserError(f"--out {config.out}: is the model that is started from; name another folder")
+    Placement.of(config)  # refused before anything is read
     job = Job.of(config)
     print(job.told())
     config = job.config
@@ -60,7 +61,7 @@ def finetune(config: Finetune) -> Finetuned:
         seeds = f"\nfor each of {len(config.seeds)} seeds" if len(config.seeds) > 1 else ""
         print(f"{to_yaml(config)}{in_words(estimated)}{seeds}")
         return Finetuned(**vars(job.base), task=job.task, result=estimated)
-    with opened(config.out, config, config.overwrite):
+    with opened(config.out, config, config.overwrite, f"unmask finetune {config.out} …"):
         if not finished(config.out):
             job.base.tokenizer.save(config.out, segments=bool(job.base.shape.segments))
             done = {seed: job.train(seed) for seed in config.seeds}

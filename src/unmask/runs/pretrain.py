@@ -39,17 +39,22 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
     """Train to the end, or continue to it; see `commands.pretrain`."""
     corpus = Corpus.open(config.corpus)
     base = _base(config, corpus)
+    _refuse_other_vocabulary(config, corpus)
     config = config.resolved(corpus.tokenizer.size, base.shape if base else None)
-    if config.dry_run:
-        estimated = estimate(trainer_of(config, corpus, base))
+    done = finished(config.out) and not (config.overwrite or config.dry_run)
+    # made before the folder is opened: what cannot be trained is refused before anything there is touched
+    trainer = None if done else trainer_of(config, corpus, base)
+    if trainer and config.dry_run:
+        estimated = estimate(trainer)
         print(to_yaml(config) + in_words(estimated))
         return estimated
-    with opened(config.out, config, config.overwrite):
-        if finished(config.out):
-            print(f"{config.out}: was finished already; nothing done", file=sys.stderr)
-            print(config.out / "report.html")
-            return read_json(config.out / "result.json")
-        return _train(config, corpus, base)
+    further = f"unmask pretrain {config.corpus} --base {config.out}"
+    with opened(config.out, config, config.overwrite, further):
+        if trainer:
+            return _train(config, corpus, trainer)
+        print(f"{config.out}: was finished already; nothing done", file=sys.stderr)
+        print(config.out / "report.html")
+        return read_json(config.out / "result.json")
 
 
 def _base(config: Pretrain, corpus: Corpus) -> Model | None:
@@ -71,9 +76,18 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
     return base
 
 
-def _train(config: Pretrain, corpus: Corpus, base: Model | None) -> dict[str, Any]:
-    """Build, train, and write down what came of it."""
-    trainer = trainer_of(config, corpus, base)
+def _refuse_other_vocabulary(config: Pretrain, corpus: Corpus) -> None:
+    """The tokenizer alone decides how many rows the vocabulary matrix has."""
+    asked, size = config.model.vocab_size, corpus.tokenizer.size
+    if config.base is None and "vocab_size" in config.model.model_fields_set and asked != size:
+        raise UserError(
+            f"--model.vocab-size {asked}: the tokenizer of {corpus.folder} has {size} entries, which decide it; "
+            f"leave it out, or prepare the text with --vocab-size {asked}"
+        )
+
+
+def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    """Train, and write down what came of it."""
     done = trainer.begin()
     if not trainer.placement.main:
         train(trainer, lambda line: None)

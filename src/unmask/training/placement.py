@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from unmask.errors import UserError
-from unmask.training.settings import Training
+from unmask.training.settings import Course
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Placement:
     world: int = 1
 
     @classmethod
-    def of(cls, settings: Training) -> Placement:
+    def of(cls, settings: Course) -> Placement:
         """What the settings ask for, or what this machine does best."""
         device = _device(settings.device)
         return cls(device, _dtype(settings.precision, device), *_ranks())

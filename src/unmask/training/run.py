@@ -9,22 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from unmask.config import Config, difference, from_yaml, to_yaml
+from unmask.config import difference, from_yaml, to_yaml
 from unmask.disk import alone, replace_file
 from unmask.errors import UserError
+from unmask.training.settings import LENGTHS, NOT_OF_THE_RUN, Course
 
-# what may differ between two calls that mean the same run
-NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device")
-
-Settings = TypeVar("Settings", bound=Config)
+Settings = TypeVar("Settings", bound=Course)
 
 
 @contextmanager
-def opened(folder: Path, config: Config, overwrite: bool) -> Iterator[Path]:
+def opened(folder: Path, config: Course, overwrite: bool, further: str) -> Iterator[Path]:
     """Hold a run's folder alone, with this configuration written in it.
 
+    ``further`` is what people type to go on from the end of a run, which cannot be lengthened itself.
+
     Raises UserError if another process holds it, if it cannot be written, or if what is there was made with other
-    settings. Of several processes that train as one, only the first touches the folder.
+    settings. Of several processes that train as one, only the first touches the folder. A new run that is refused
+    before its first line of metrics leaves nothing.
     """
     if os.environ.get("RANK", "0") != "0":
         yield folder
@@ -34,12 +35,26 @@ def opened(folder: Path, config: Config, overwrite: bool) -> Iterator[Path]:
             _empty(folder)
         there = folder / "config.yaml"
         if there.exists():
-            _refuse_other(folder, from_yaml(type(config), there), config)
+            _refuse_other(folder, from_yaml(type(config), there), config, further)
         elif any(p.name != ".lock" for p in folder.iterdir()):
             raise UserError(f"--out {folder}: is not empty and not a run; name a new folder")
         else:
             replace_file(there, to_yaml(config).encode())
+            with _gone_if_refused(folder):
+                yield folder
+            return
         yield folder
+
+
+@contextmanager
+def _gone_if_refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        metrics = folder / "metrics.jsonl"
+        if not (metrics.exists() and metrics.stat().st_size):
+            _empty(folder)
+        raise
 
 
 def _empty(folder: Path) -> None:
@@ -50,10 +65,13 @@ def _empty(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _refuse_other(folder: Path, before: Config, now: Config) -> None:
-    changed = [line for line in difference(before, now) if line.split(":")[0].split(".")[0] not in NOT_OF_THE_RUN]
-    if changed:
-        raise UserError(
-            f"--out {folder}: holds a run with other settings ({'; '.join(changed)}); "
-            "repeat them to continue it, name another folder, or use --overwrite"
-        )
+def _refuse_other(folder: Path, before: Course, now: Course, further: str) -> None:
+    names = [(line.split(":")[0].split(".")[0], line) for line in difference(before, now)]
+    changed = {name: line for name, line in names if name not in NOT_OF_THE_RUN}
+    if not changed:
+        return
+    how = "repeat them to continue it, name another folder, or use --overwrite"
+    if changed.keys() <= set(LENGTHS):
+        how = f"a run keeps its length; to go on from its end, {further} --out NEW; to train it anew, --overwrite"
+    lines = [line for name, line in names if name in changed]
+    raise UserError(f"--out {folder}: holds a run with other settings ({'; '.join(lines)}); {how}")

@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 
 from unmask.config import Config
 
+LENGTHS = ("steps", "minutes", "epochs")
+# what may differ between two calls that mean the same run
+NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device")
+
 
 class Course(Config):
     """How long, how fast, and on what: what every kind of training lets people set."""
@@ -40,7 +44,7 @@ class Course(Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        given = [name for name in ("steps", "minutes", "epochs") if getattr(self, name) is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"choose one of steps, minutes and epochs; given are {' and '.join(given)}")
         return self

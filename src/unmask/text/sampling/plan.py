@@ -112,7 +112,10 @@ class Plan:
     def slots(self, step: int, rank: int = 0, world: int = 1) -> tuple[Slots, Array, Array]:
         """A rank's share of a step: its slots, and by slot the row [N] in the step and the epoch [N] it stands in."""
         if world > self.rows_per_step:
-            raise UserError(f"a step of {self.rows_per_step} rows is shared by {world}; at least {world} rows fit")
+            raise UserError(
+                f"a step of {self.rows_per_step} rows is shared by {world} processes and pieces; "
+                f"--batch-size {world} or more would fit"
+            )
         first, last = (self.rows_per_step * r // world for r in (rank, rank + 1))
         stream = range(step * self.rows_per_step + first, step * self.rows_per_step + last)
         shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
@@ -129,7 +132,7 @@ class Plan:
         return len(rows), int(rows.rooms.sum()), rows.cut
 
     def _too_small(self) -> str:
-        fitting = f"at most {self.rows} rows a step fit, or shorter rows" if self.rows else "there is nothing to read"
+        fitting = f"--batch-size {self.rows} would fit, or a shorter --length" if self.rows else "nothing can be read"
         return (
             f"{self.corpus.folder}: {self.corpus.tokens:,} tokens make {self.rows} rows of {self.length}, "
             f"and a step takes {self.rows_per_step}; {fitting}"
