@@ -35,7 +35,7 @@ def chosen(name):
 
 
 def batch_of(objectives, corpus, rows=16, seed=0, step=0):
-    plan = Plan(corpus, formats(objectives)[0], 64, rows_per_step=rows)
+    plan = Plan(corpus, formats(objectives)[0], 64, rows_per_step=rows, seed=seed)
     return draw(plan, list(objectives.values()), corpus.tokenizer, seed, step)
 
 

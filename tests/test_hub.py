@@ -1,5 +1,6 @@
 """Hugging Face folders: what stands there is read, what is written transformers opens, and nothing hostile passes."""
 
+import itertools
 import json
 import os
 import pickle
@@ -19,7 +20,6 @@ from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
-from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
 from unmask.nn.network import Network
 from unmask.presets import PRESETS
 from unmask.tasks.classify import Classify
@@ -34,7 +34,11 @@ MODERNBERT = Shape(
     norm="before", norm_eps=1e-5, bias=False, gated=True, segments=0, window=8, global_every=3, dropout=0.2,
     rotary_base=1234.0, local_rotary_base=99.0,
 )  # fmt: skip
-SHAPES = {"bert": BERT, "modernbert": MODERNBERT}
+GPT2 = Shape(
+    family="gpt2", vocab_size=64, width=24, layers=2, heads=3, feed_forward=40, max_length=32, norm="before",
+    norm_eps=1e-6, segments=0, activation="gelu_tanh", embedding_norm=False, causal=True, dropout=0.2,
+)  # fmt: skip
+SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2}
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +48,8 @@ def tokenizer():
 
 def tensors_of(shape, heads=None):
     torch.manual_seed(0)
-    made = {"masked_lm": MaskedLMHead(shape)}
-    if shape.family == "bert":
-        made["next_sentence"] = SequenceRelationHead(shape)
-    network = Network(Encoder(shape), {name: made[name] for name in (made if heads is None else heads)})
+    made = hub.heads_of(shape)
+    network = Network(Encoder(shape), {name: made[name]() for name in (made if heads is None else heads)})
     return {name: torch.randn_like(p) for name, p in network.named_parameters()}
 
 
@@ -101,11 +103,11 @@ def test_rules_are_reversible(family):
 def test_every_rule_is_used(family):
     ours = {
         *tensors_of(SHAPES[family]),
-        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier")),
+        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier", "score")),
     }
     used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in FAMILIES[family].rules.values():
-        stem = pattern.replace("#", "1").split("{")[0]
+        stem = pattern.replace("#", "1").removesuffix("^T").split("{")[0]
         assert any(name.startswith(stem) for name in used), pattern
 
 
@@ -163,7 +165,7 @@ def test_settings_of_older_versions_are_understood():
         ("bert", {"num_attention_heads": 5}, "heads must divide the width"),
         ("bert", {"hidden_size": "wide"}, "hidden_size"),
         ("bert", {"layer_norm_eps": -1}, "norm_eps"),
-        ("bert", {"model_type": "gpt2"}, "model_type 'gpt2'"),
+        ("bert", {"model_type": "llama"}, "model_type 'llama'"),
         ("bert", {"num_hidden_layers": 1000}, "too few tensors"),
         ("bert", {"num_hidden_layers": 10**9}, "layers"),
         ("modernbert", {"hidden_activation": "silu"}, "hidden_activation"),
@@ -200,12 +202,17 @@ def test_what_was_written_is_read_again(written):
     assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
 
 
+OPENED_BY = {
+    "bert": ["AutoModelForMaskedLM", "BertForPreTraining"],
+    "modernbert": ["AutoModelForMaskedLM"],
+    "gpt2": ["AutoModelForCausalLM"],
+}
+
+
 def test_transformers_opens_what_was_written(written, tokenizer):
     transformers = pytest.importorskip("transformers")
     folder, shape, tensors = written
-    classes = [transformers.AutoModel, transformers.AutoModelForMaskedLM]
-    classes += [transformers.BertForPreTraining] if shape.family == "bert" else []
-    for cls in classes:
+    for cls in (getattr(transformers, name) for name in ("AutoModel", *OPENED_BY[shape.family])):
         model, info = cls.from_pretrained(folder, output_loading_info=True)
         assert not info["missing_keys"] and not info["mismatched_keys"], cls
         stored = model.get_input_embeddings().weight
@@ -227,8 +234,11 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
     names = {
         "bert": ["BertForPreTraining", "BertForMaskedLM", "BertModel", "BertForSequenceClassification"],
         "modernbert": ["ModernBertForMaskedLM", "ModernBertModel", "ModernBertForSequenceClassification"],
+        "gpt2": ["GPT2LMHeadModel", "GPT2Model", "GPT2ForTokenClassification"],
     }[family]
     heads = {"ForPreTraining": ["masked_lm", "next_sentence"], "ForMaskedLM": ["masked_lm"]}
+    if family == "gpt2":
+        heads = {"": ["causal_lm"]}  # it has no weights of its own
     for name in names:
         model = getattr(transformers, name)(config)
         model.save_pretrained(tmp_path / name)
@@ -244,7 +254,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         assert any("classifier.weight" in note for note in found.notes) == name.endswith("Classification")
 
 
-RULES_HEADS = {"bert": {"masked_lm", "next_sentence"}, "modernbert": {"masked_lm"}}
+RULES_HEADS = {"bert": {"masked_lm", "next_sentence"}, "modernbert": {"masked_lm"}, "gpt2": {"causal_lm"}}
 
 
 def test_old_names_are_understood(bert):
@@ -275,10 +285,15 @@ def test_half_precision_is_read_as_float32_and_said(bert):
 
 
 LABELS = ("bad", "fine", "good")
-TASKS = {"classify": Classify(labels=LABELS), "mean": Classify(labels=LABELS, pool="mean"), "tag": Tag(labels=LABELS)}
+POOLS = {"classify": None, "mean": "mean", "last": "last"}
+TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items()} | {"tag": Tag(labels=LABELS)}
 
 
-@pytest.mark.parametrize("family, kind", [(f, k) for f in SHAPES for k in TASKS if (f, k) != ("bert", "mean")])
+@pytest.mark.parametrize(
+    "family, kind",
+    [*itertools.product(("bert", "modernbert"), ("classify", "tag")), ("modernbert", "mean"), ("gpt2", "last"),
+     ("gpt2", "tag")],
+)  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -292,7 +307,8 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert theirs.config.id2label == dict(enumerate(LABELS))
     assert any(note.startswith("no pooler") for note in notes) == ((family, kind) == ("bert", "tag"))
-    ids, index = torch.arange(20) % 64, np.arange(20) if kind == "tag" else np.array([0])
+    read = {"tag": np.arange(20), "last": np.array([19])}
+    ids, index = torch.arange(20) % 64, read.get(kind, np.array([0]))
     stream = Stream(ids.numpy(), np.array([20]))
     batch = collate(Example({"encoder": stream}, {"task": Targets(index, np.zeros(len(index), np.int64))}))
     with torch.inference_mode():

@@ -2,7 +2,8 @@
 
 BERT's sizes are those of Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
 ModernBERT's are those of Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M,
-small its 32M); tiny follows their proportions.
+small its 32M); tiny follows their proportions. GPT-2's are those of Radford 2019 (small, medium); tiny and mini are
+BERT's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from unmask.models.shape import Shape
 
 def _bert(layers: int, width: int) -> Shape:
     return Shape(layers=layers, width=width, heads=width // 64, feed_forward=4 * width)
+
+
+def _gpt2(layers: int, width: int) -> Shape:
+    return Shape(
+        family="gpt2", vocab_size=50257, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        max_length=1024, norm="before", norm_eps=1e-5, segments=0, activation="gelu_tanh", embedding_norm=False,
+        causal=True,
+    )  # fmt: skip
 
 
 def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
@@ -37,6 +46,10 @@ PRESETS: dict[str, Shape] = {
     "modernbert-small": _modernbert(10, 384, 576),
     "modernbert-base": _modernbert(22, 768, 1152),
     "modernbert-large": _modernbert(28, 1024, 2624),
+    "gpt2-tiny": _gpt2(2, 128),
+    "gpt2-mini": _gpt2(4, 256),
+    "gpt2-small": _gpt2(12, 768),
+    "gpt2-medium": _gpt2(24, 1024),
 }
 
 PAPERS: dict[str, str] = {
@@ -50,6 +63,10 @@ PAPERS: dict[str, str] = {
     "modernbert-small": "Weller 2025 (2507.11412)",
     "modernbert-base": "Warner 2024 (2412.13663)",
     "modernbert-large": "Warner 2024 (2412.13663)",
+    "gpt2-tiny": "in proportion to Radford 2019",
+    "gpt2-mini": "in proportion to Radford 2019",
+    "gpt2-small": "Radford 2019",
+    "gpt2-medium": "Radford 2019",
 }
 
 USUAL = {"encoder": "modernbert-mini"}

@@ -159,6 +159,7 @@ def _asked(model: Model, ids: Tensor, ours: dict[str, Tensor]) -> tuple[str, str
         with torch.inference_mode():
             logits = model.task.logits(model.network, batch)
         return "logits", f"AutoModelFor{model.task.architecture}", logits.squeeze(0)
-    if "masked_lm" in model.heads:
-        return "masked_lm", "AutoModelForMaskedLM", ours["masked_lm"]
+    for head, cls in (("masked_lm", "AutoModelForMaskedLM"), ("causal_lm", "AutoModelForCausalLM")):
+        if head in model.heads:
+            return head, cls, ours[head]
     return "states", "AutoModel", ours["states"]

@@ -16,7 +16,7 @@ from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.hub.families import FAMILIES
 from unmask.hub.family import Head
-from unmask.hub.names import modern, theirs, to_ours, to_theirs
+from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs, turned
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
@@ -52,7 +52,7 @@ def read(folder: Path) -> Found:
     if shape.layers > len(stored):
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
-    tensors = {names[name]: tensor for name, tensor in stored.items() if names[name] not in family.buffers}
+    tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
     _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
     heads = [name for name, head in family.heads.items() if _there(shape.family, head, tensors)]
     sizes = _sizes(shape, heads)
@@ -109,8 +109,11 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
     family = FAMILIES[shape.family]
     if task is None:
         there = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
-        return family.architectures[tuple(head for head in family.heads if head in there)]
-    if (pool := task.described().get("classifier_pooling", "cls")) not in family.pools:
+        return family.architectures[
+            tuple(name for name, head in family.heads.items() if name in there or head.shown_by is None)
+        ]
+    pool = task.described().get("classifier_pooling")
+    if pool is not None and pool not in family.pools:
         fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())
         raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
     return family.class_for(task.architecture)
@@ -141,9 +144,10 @@ def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has
     """Settle the second copies that some files hold of the vocabulary matrix and its bias."""
     layer = FAMILIES[shape.family].vocabulary
     for leaf, ours in (("weight", EMBEDDINGS), ("bias", "heads.masked_lm.bias")):
-        copy, original = f"{layer}.{leaf}", theirs(shape.family, ours)[0]
-        if copy not in tensors or copy == original:
+        copy, original = f"{layer}.{leaf}", next(iter(theirs(shape.family, ours)), None)
+        if copy not in tensors or original in (copy, None):
             continue
+        assert original is not None
         copied = tensors.pop(copy)
         kept = tensors.setdefault(original, copied)
         if copied.dtype != kept.dtype or not torch.equal(copied, kept):
@@ -173,7 +177,8 @@ def _their_sizes(family: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str,
     found: dict[str, tuple[int, ...]] = {}
     for ours, (first, *rest) in sizes.items():
         names = theirs(family, ours)
-        found |= {name: (first // len(names), *rest) for name in names}
+        parts = torch.empty(first // max(1, len(names)), *rest, device="meta")
+        found |= dict.fromkeys(names, tuple(turned(family, ours, parts).shape))
     return found
 
 

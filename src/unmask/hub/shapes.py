@@ -13,6 +13,9 @@ from unmask.hub.families import FAMILIES
 from unmask.hub.family import Family, refuse_other
 from unmask.models.shape import Shape
 
+PLAIN = {"causal": False, "activation": "gelu", "embedding_norm": True}
+"Parts as families have them that do not say otherwise."
+
 
 def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     """The shape that a ``config.json`` describes.
@@ -46,7 +49,7 @@ def write_shape(shape: Shape, path: Path) -> dict[str, Any]:
         UserError: The shape has parts that its family does not have there.
     """
     family = FAMILIES[shape.family]
-    for name, fits in family.parts.items():
+    for name, fits in {**PLAIN, **family.parts}.items():
         if (value := getattr(shape, name)) != fits:
             raise UserError(
                 f"{path}: Hugging Face's {shape.family} has no place for model.{name} {value}; {fits} would fit"

@@ -29,8 +29,10 @@ class Encoder(nn.Module):
             shape.norm_eps,
             shape.bias,
             shape.dropout,
+            shape.embedding_norm,
         )
-        self.blocks = nn.ModuleList(Block(_block(shape, i), first=i == 0) for i in range(shape.layers))
+        normed = [i == 0 and shape.embedding_norm for i in range(shape.layers)]
+        self.blocks = nn.ModuleList(Block(_block(shape, i), normed[i]) for i in range(shape.layers))
         pre_norm = shape.norm == "before"
         self.norm = LayerNorm(shape.width, shape.norm_eps, bias=shape.bias) if pre_norm else nn.Identity()
         self._init_weights()
@@ -72,5 +74,5 @@ def _block(shape: Shape, layer: int) -> BlockShape:
     return BlockShape(
         shape.width, shape.heads, shape.feed_forward, shape.dropout, shape.attention_dropout,
         shape.norm == "before", shape.norm_eps, shape.bias, shape.gated,
-        None if shape.is_global(layer) else shape.window,
+        None if shape.is_global(layer) else shape.window, shape.causal, shape.activation,
     )  # fmt: skip

@@ -12,7 +12,9 @@ from unmask.config import Config
 class Shape(Config):
     """BERT, ModernBERT and all that differ from them by numbers and parts. Defaults are BERT-base's (Devlin 2018)."""
 
-    family: Literal["bert", "modernbert"] = Field("bert", description="Whose names and parts it has in Hugging Face")
+    family: Literal["bert", "modernbert", "gpt2"] = Field(
+        "bert", description="Whose names and parts it has in Hugging Face"
+    )
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
@@ -29,6 +31,11 @@ class Shape(Config):
     )
     norm_eps: float = Field(1e-12, gt=0, description="Epsilon of LayerNorm")
     bias: bool = Field(True, description="Biases in linear layers and norms")
+    activation: Literal["gelu", "gelu_tanh"] = Field(
+        "gelu", description="Of the feed-forward; gelu_tanh is its first approximation (Hendrycks 2016), as GPT-2 has"
+    )
+    embedding_norm: bool = Field(True, description="LayerNorm over the embeddings")
+    causal: bool = Field(False, description="A token sees itself and those before it, none after it")
     gated: bool = Field(False, description="GeGLU feed-forward (Shazeer 2020) instead of a plain one")
     segments: int = Field(2, ge=0, description="Segment embeddings: 0 for none")
     window: int | None = Field(
@@ -67,6 +74,7 @@ class Shape(Config):
         inner = self.feed_forward * (2 if self.gated else 1)
         attention = 4 * self.width * self.width + 4 * bias
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
-        norms = 2 * norm * self.layers + norm  # of the blocks, of the embeddings
-        # a pre-norm encoder has a final norm but none before its first attention
+        # of the blocks, of the embeddings; a pre-norm encoder has a final norm, and none before its first attention
+        # where the embeddings have theirs
+        norms = norm * (2 * self.layers + (1 if self.embedding_norm or self.norm == "before" else 0))
         return embeddings + self.layers * (attention + feed_forward) + norms

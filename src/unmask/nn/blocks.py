@@ -30,6 +30,8 @@ class BlockShape:
     bias: bool
     gated: bool
     window: int | None
+    causal: bool = False
+    activation: str = "gelu"
 
 
 class Attention(nn.Module):
@@ -37,7 +39,8 @@ class Attention(nn.Module):
 
     def __init__(self, shape: BlockShape):
         super().__init__()
-        self.heads, self.window, self.attention_dropout = shape.heads, shape.window, shape.attention_dropout
+        self.heads, self.window, self.causal = shape.heads, shape.window, shape.causal
+        self.attention_dropout = shape.attention_dropout
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
         self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
 
@@ -46,7 +49,9 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
         if angles is not None:
             q, k = rotate(q, *angles), rotate(k, *angles)
-        mixed = attend(q, k, v, layout, self.window, self.attention_dropout if self.training else 0.0)
+        mixed = attend(
+            q, k, v, layout, self.window, self.attention_dropout if self.training else 0.0, causal=self.causal
+        )
         out: Tensor = self.out(mixed.flatten(1))
         return out
 
@@ -56,7 +61,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: BlockShape):
         super().__init__()
-        self.gated = shape.gated
+        self.gated, self.approximate = shape.gated, "tanh" if shape.activation == "gelu_tanh" else "none"
         self.into = nn.Linear(shape.width, shape.feed_forward * (2 if shape.gated else 1), bias=shape.bias)
         self.out = nn.Linear(shape.feed_forward, shape.width, bias=shape.bias)
 
@@ -65,8 +70,8 @@ class FeedForward(nn.Module):
         inner = self.into(x_TD)
         if self.gated:
             inner, gate = inner.chunk(2, -1)
-            return self.out(F.gelu(inner) * gate)
-        return self.out(F.gelu(inner))
+            return self.out(F.gelu(inner, approximate=self.approximate) * gate)
+        return self.out(F.gelu(inner, approximate=self.approximate))
 
 
 def _norm(shape: BlockShape) -> LayerNorm:
@@ -76,13 +81,13 @@ def _norm(shape: BlockShape) -> LayerNorm:
 class Block(nn.Module):
     """Attention and feed-forward, each added to what came in; norms stand after the sums or before the sublayers."""
 
-    def __init__(self, shape: BlockShape, first: bool = False):
+    def __init__(self, shape: BlockShape, normed: bool = False):
         super().__init__()
         self.norm_before = shape.norm_before
         self.attention = Attention(shape)
         self.feed_forward = FeedForward(shape)
-        # the embeddings' norm already stands before the first attention of a pre-norm encoder
-        self.attention_norm = nn.Identity() if first and shape.norm_before else _norm(shape)
+        # ``normed``: the embeddings' norm stands before the first attention of a pre-norm encoder already
+        self.attention_norm = nn.Identity() if normed and shape.norm_before else _norm(shape)
         self.feed_forward_norm = _norm(shape)
         self.dropout = Dropout(shape.dropout)
         # where an adapter may sit

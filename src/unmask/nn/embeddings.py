@@ -25,12 +25,13 @@ class Embeddings(nn.Module):
         norm_eps: float,
         bias: bool,
         dropout: float,
+        norm: bool = True,
     ):
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(positions, width) if positions else None
         self.segments = nn.Embedding(segments, width) if segments else None
-        self.norm = LayerNorm(width, norm_eps, bias=bias)
+        self.norm = LayerNorm(width, norm_eps, bias=bias) if norm else nn.Identity()
         self.dropout = Dropout(dropout)
 
     def forward(self, sequences: Sequences) -> Tensor:

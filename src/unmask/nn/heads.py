@@ -25,12 +25,12 @@ class Sizes(Protocol):
 
 
 class VocabularyHead(nn.Module):
-    """What answers in tokens, by the matrix of the embeddings and a bias of its own."""
+    """What answers in tokens, by the matrix of the embeddings and, unless told otherwise, a bias of its own."""
 
-    def __init__(self, sizes: Sizes):
+    def __init__(self, sizes: Sizes, bias: bool = True):
         super().__init__()
         self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.width))
-        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if bias else None
         nn.init.normal_(self.vocabulary, std=0.02)
 
     def tie(self, embedding: nn.Parameter) -> None:
@@ -53,6 +53,17 @@ class MaskedLMHead(VocabularyHead):
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
         return self.scores(self.norm(F.gelu(self.dense(states_MD))))
+
+
+class CausalLMHead(VocabularyHead):
+    """The vocabulary alone: the matrix of the embeddings, no bias (Radford 2018)."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes, bias=False)
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        return self.scores(states_MD)
 
 
 class SpanBoundaryHead(VocabularyHead):

@@ -29,7 +29,7 @@ class Layout:
     rows: int
     row_length: int
     order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
-    _barriers: dict[tuple[int | None, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
+    _barriers: dict[tuple[int | None, bool, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, lengths: Array, row_length: int | None = None, order: Array | None = None) -> Layout:
@@ -71,23 +71,25 @@ class Layout:
             torch.arange(len(lengths), device=lengths.device), lengths, output_size=len(self.places)
         )
 
-    def barrier(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+    def barrier(self, window: int | None, dtype: torch.dtype, causal: bool = False) -> Tensor | None:
         """[R, L, L] 0 where the one may see the other, -inf elsewhere; None where everyone may. Made once a batch.
 
         Empty places see each other, so that no row of scores is all -inf.
         """
-        if (window, dtype) not in self._barriers:
-            self._barriers[window, dtype] = self._make_barrier(window, dtype)
-        return self._barriers[window, dtype]
+        if (window, causal, dtype) not in self._barriers:
+            self._barriers[window, causal, dtype] = self._make_barrier(window, dtype, causal)
+        return self._barriers[window, causal, dtype]
 
-    def _make_barrier(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+    def _make_barrier(self, window: int | None, dtype: torch.dtype, causal: bool) -> Tensor | None:
         alone = self.full and len(self.lengths) == self.rows
-        if alone and self.order is None and (window is None or self.row_length <= window // 2 + 1):
+        if alone and not causal and self.order is None and (window is None or self.row_length <= window // 2 + 1):
             return None
         owner = self.to_rows(self.sequence() + 1)
         mask = owner[:, :, None] == owner[:, None, :]
+        place = torch.arange(self.row_length, device=mask.device)
+        if causal:
+            mask &= place[:, None] >= place[None, :]
         if window is not None:
-            place = torch.arange(self.row_length, device=mask.device)
             mask &= (place[:, None] - place[None, :]).abs() <= window // 2
         if self.order is not None:
             order = self.to_rows(self.order)

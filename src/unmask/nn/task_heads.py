@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class Sizes(Protocol):
     """What a head needs to know of a model."""
 
     @property
-    def family(self) -> Literal["bert", "modernbert"]: ...  # noqa: D102
+    def family(self) -> str: ...  # noqa: D102
     @property
     def width(self) -> int: ...  # noqa: D102
     @property
@@ -45,14 +45,18 @@ class Head(nn.Module):
     Args:
         sizes: the model's.
         labels: C.
-        pool: what one answer of a sequence is read from: ``cls``, its first state; ``mean``, ``max``, ``attention``.
+        pool: what one answer of a sequence is read from: ``cls`` or ``last``, its first or last state; ``mean``,
+            ``max``, ``attention``.
     """
+
+    choice: ClassVar[str] = "classifier"
+    choice_bias: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
         super().__init__()
-        self.pooling = None if pool == "cls" else pooling(pool, sizes.width)
+        self.pooling = None if pool in ("cls", "last") else pooling(pool, sizes.width)
         self.dropout = Dropout(sizes.dropout)
-        self.classifier = _linear(sizes.width, labels, sizes.init_std)
+        self.add_module(self.choice, _linear(sizes.width, labels, sizes.init_std, self.choice_bias))
 
     def transform(self, x_MD: Tensor) -> Tensor:
         """What comes before the choice."""
@@ -60,7 +64,7 @@ class Head(nn.Module):
 
     def forward(self, x_MD: Tensor) -> Tensor:
         """States [M, D] to logits [M, C]."""
-        logits: Tensor = self.classifier(self.dropout(self.transform(x_MD)))
+        logits: Tensor = self.get_submodule(self.choice)(self.dropout(self.transform(x_MD)))
         return logits
 
     def over(self, x_TD: Tensor, layout: Layout) -> Tensor:
@@ -82,6 +86,13 @@ class PoolerHead(Head):
         return torch.tanh(self.pooler(x_MD))
 
 
+class ScoreHead(Head):
+    """The same without a bias, as Hugging Face's GPT-2 has."""
+
+    choice = "score"
+    choice_bias = False
+
+
 class TransformHead(Head):
     """The same after dense, GELU and norm, as in the head of masked LM (Warner 2024's code, ModernBERT)."""
 
@@ -98,9 +109,9 @@ class TransformHead(Head):
 
 def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
     """A family's head for one answer a sequence."""
-    return {"bert": PoolerHead, "modernbert": TransformHead}[sizes.family](sizes, labels, pool)
+    return {"bert": PoolerHead, "modernbert": TransformHead, "gpt2": ScoreHead}[sizes.family](sizes, labels, pool)
 
 
 def tagger(sizes: Sizes, labels: int) -> Head:
     """A family's head for an answer a word."""
-    return {"bert": Head, "modernbert": TransformHead}[sizes.family](sizes, labels)
+    return {"bert": Head, "modernbert": TransformHead, "gpt2": Head}[sizes.family](sizes, labels)

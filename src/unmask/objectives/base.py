@@ -82,3 +82,7 @@ class Objective(Config):
     def answers(self) -> tuple[str, ...]:
         """The names of the heads this objective's loss uses."""
         return ()
+
+    def figures(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Held-out figures that are not means themselves but made of some."""
+        return {}

@@ -88,7 +88,7 @@ class Job:
         task, rows = config.chosen_task.fit(config.train)
         every = {"train": rows, **{split: task.read(path) for split, path in config.splits.items()}}
         base = load(config.model, device="cpu")
-        task = task.at_most(_usual_length(config.model, base))
+        task = task.suited(base.shape, _usual_length(config.model, base))
         if task.length is not None and task.length > base.shape.max_length:
             raise UserError(f"--task.length {task.length}: the model reads up to {base.shape.max_length} tokens")
         config.chosen_tuning.fit(base.shape)

@@ -77,7 +77,8 @@ class Pretraining:
             totals = self._totals(self._held_out_batches())
         means = {f"{what}/{name}": total / max(1.0, count) for (what, name), (total, count) in totals.items()}
         loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
-        return {"loss": loss, **means}
+        made = {name: value for o in self.objectives for name, value in o.figures(means).items()}
+        return {"loss": loss, **means, **made}
 
     def by_frequency(self) -> dict[str, float]:
         """The figures of `evaluate` that whoever knows how often each answer occurs there reaches without reading."""

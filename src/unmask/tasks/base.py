@@ -19,6 +19,7 @@ from unmask.text.sampling.batches import Dataset
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unmask.models.shape import Shape
     from unmask.nn.batch import Batch
     from unmask.nn.losses import Loss
     from unmask.nn.network import Network
@@ -137,8 +138,8 @@ class Task(Objective):
 
         return cross_entropy(logits, labels)
 
-    def at_most(self, length: int) -> Self:
-        """The same task with its length settled."""
+    def suited(self, shape: Shape, length: int) -> Self:
+        """The same task with all settled that the base decides, its shape and its usual length."""
         return self.model_copy(update={"length": self.length or length})
 
     def settle(self, found: Sequence[str], rows: Rows) -> Self:

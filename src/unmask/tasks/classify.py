@@ -61,9 +61,10 @@ class Classify(Task):
         min_length=1,
         description="What separates labels where any number of them holds; by default one holds",
     )
-    pool: Literal["cls", "mean", "max", "attention"] = Field(
-        "cls",
-        description="What is classified: the first token's state, or the mean, largest or weighted states of all",
+    pool: Literal["cls", "last", "mean", "max", "attention"] | None = Field(
+        None,
+        description="What is classified: the first or last token's state, or the mean, largest or weighted states of "
+        "all; by default the first's, and the last's where tokens see only what comes before them",
     )
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = Field(
         "none",
@@ -83,16 +84,23 @@ class Classify(Task):
     @property
     def reads_all(self) -> bool:
         """Whether the head pools all states."""
-        return self.pool != "cls"
+        return self.pool in ("mean", "max", "attention")
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
         """The family's classifier, with the shape's own dropout."""
         from unmask.nn.task_heads import classifier
 
-        return {HEAD: classifier(shape, len(self.labels), self.pool)}
+        return {HEAD: classifier(shape, len(self.labels), self.pool or "cls")}
+
+    def suited(self, shape: Shape, length: int) -> Self:
+        """What is classified is settled too."""
+        if self.pool == "cls" and shape.causal:
+            raise UserError("--task.pool cls: the model's first token sees only itself; last or mean would fit")
+        pool = self.pool or ("last" if shape.causal else "cls")
+        return super().suited(shape, length).model_copy(update={"pool": pool})
 
     def logits(self, net: Network, batch: Batch) -> Tensor:
-        """[N, C]: of the first tokens, or of all tokens together."""
+        """[N, C]: of the first or last tokens, or of all tokens together."""
         if not self.reads_all:
             return net.logits(batch, HEAD)
         found: Tensor = net.heads[HEAD].over(net.states(batch), batch.streams["encoder"].layout)  # type: ignore[operator]
@@ -143,7 +151,8 @@ class Classify(Task):
         columns = zip(*rows.texts, strict=True)
         texts = [inputs.Laid(*tokenizer.encode_flat(column, specials=False)) for column in columns]
         stream, cut = inputs.lay(texts, tokenizer, self.length)
-        targets = Targets(stream.starts, self._targets(rows))
+        read = stream.starts + (stream.lengths - 1 if self.pool == "last" else 0)
+        targets = Targets(read, self._targets(rows))
         facts = {
             "rows": len(rows),
             "tokens": len(stream.tokens),
@@ -203,7 +212,7 @@ class Classify(Task):
     def described(self) -> dict[str, Any]:
         """What Hugging Face's ``config.json`` says of it."""
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
-        return {**super().described(), "problem_type": kind, "classifier_pooling": self.pool}
+        return {**super().described(), "problem_type": kind, "classifier_pooling": self.pool or "cls"}
 
     @property
     def _settled(self) -> _columns.Columns:

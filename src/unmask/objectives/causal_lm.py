@@ -1,0 +1,58 @@
+"""Causal language modelling (Radford 2018, GPT; Radford 2019, GPT-2): what comes next?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unmask.objectives.base import Objective
+from unmask.text.chance import Chance
+from unmask.text.example import Example, Targets
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unmask.models.shape import Shape
+    from unmask.text.tokens.tokenizer import Tokenizer
+
+
+class CausalLM(Objective):
+    """Predict the next token from those before it (GPT). Its model sees nothing that comes after, in any use."""
+
+    def beside(self, others: Mapping[str, Objective]) -> None:
+        """What hides tokens hides them from those that come after, and asks what the model could not know."""
+        if other := next((name for name in others if name != "causal_lm"), None):
+            raise ValueError(f"causal_lm reads all of a text from the left, {other} from both sides; give one of them")
+
+    def model(self, shape: Shape) -> Shape:
+        """The same model, each token of which sees itself and those before it."""
+        return shape.model_copy(update={"causal": True})
+
+    def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
+        """Nothing is hidden: every token asks for the one after it.
+
+        Unknown tokens are not asked for, nor is the sequence's closing [SEP], which stands where the room ends and not
+        the text. One that stands between two documents is: so a model learns to say that a text is over.
+        """
+        stream = example.streams["encoder"]
+        asked = stream.tokens != tokenizer.unk
+        asked[stream.starts] = asked[stream.starts + stream.lengths - 1] = False
+        index = np.flatnonzero(asked)
+        return example.with_targets(causal_lm=Targets(index - 1, stream.tokens[index].astype(np.int64)))
+
+    def heads(self, shape: Shape) -> dict[str, nn.Module]:
+        """The embeddings' matrix."""
+        from unmask.nn.heads import CausalLMHead
+
+        return {"causal_lm": CausalLMHead(shape)}
+
+    def answers(self) -> tuple[str, ...]:
+        """One head."""
+        return ("causal_lm",)
+
+    def figures(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Among how many tokens it hesitates, as if all were equally likely."""
+        return {"perplexity": math.exp(means["loss/causal_lm"])} if "loss/causal_lm" in means else {}
