@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unmask.nn import attention, dropout
+from unmask.nn.attention import Manner
 from unmask.nn.layout import Layout
 
 LENGTHS = np.array([7, 20, 3, 12, 30, 1, 25])
@@ -30,8 +31,8 @@ def test_rows_in_bfloat16_are_the_definition_rounded(row_length, window):
     layout = Layout.of(LENGTHS, row_length)
     leaves = inputs(dtype=torch.bfloat16)
     exact = [leaf.detach().float().requires_grad_() for leaf in leaves]
-    mine = run(attention.rows, leaves, layout, window)
-    reference = run(attention.dense, exact, layout, window)
+    mine = run(attention.rows, leaves, layout, Manner(window))
+    reference = run(attention.dense, exact, layout, Manner(window))
     for one, other in zip(mine, reference, strict=True):
         assert one.dtype == torch.bfloat16
         # a few roundings to 8 bits, each at most 2^-9 of what is rounded
@@ -43,7 +44,7 @@ def test_dropped_probabilities_are_those_of_the_mask():
     layout = Layout.of(LENGTHS, 32)
     leaves = inputs()
     dropout.seed(1, 2, 0)
-    mine = run(attention.rows, leaves, layout, None, 0.25)
+    mine = run(attention.rows, leaves, layout, Manner(dropout=0.25))
     dropout.seed(1, 2, 0)
     mask = dropout.drop(torch.ones(layout.rows * 3, 32, 32), 0.25).view(layout.rows, 3, 32, 32)
     reference = run(masked_definition, leaves, layout, mask)

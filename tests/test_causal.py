@@ -12,6 +12,7 @@ from unmask.hub.shapes import write_shape
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn import attention
+from unmask.nn.attention import Manner
 from unmask.nn.batch import collate
 from unmask.nn.heads import CausalLMHead
 from unmask.nn.layout import Layout
@@ -124,7 +125,7 @@ def test_rows_are_the_definition(window, row_length):
     found = []
     for route in (attention.rows, attention.dense):
         leaves = [x.clone().requires_grad_() for x in given]
-        out = route(*leaves, layout, window, causal=True)
+        out = route(*leaves, layout, Manner(window, causal=True))
         out.square().sum().backward()
         found.append([out.detach(), *(leaf.grad for leaf in leaves)])
     for mine, reference in zip(*found, strict=True):

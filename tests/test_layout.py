@@ -8,6 +8,7 @@ from torch import nn
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn import attention
+from unmask.nn.attention import Manner
 from unmask.nn.batch import collate
 from unmask.nn.heads import MaskedLMHead
 from unmask.nn.layout import Layout
@@ -41,7 +42,7 @@ def test_rows_agree_with_the_definition(row_length, window):
     results = []
     for route in ROUTES.values():
         qkv = [x.requires_grad_() for x in heads_of(LENGTHS)]
-        out = route(*qkv, layout, window)
+        out = route(*qkv, layout, Manner(window))
         out.backward(torch.linspace(-1, 1, out.numel()).view(out.shape))
         results.append([out.detach(), *(x.grad for x in qkv)])
     for mine, reference in zip(*results, strict=True):
@@ -51,7 +52,7 @@ def test_rows_agree_with_the_definition(row_length, window):
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_definition_is_attention_in_each_text_alone(window):
     qkv = heads_of(LENGTHS)
-    together = attention.dense(*qkv, Layout.of(np.array(LENGTHS)), window)
+    together = attention.dense(*qkv, Layout.of(np.array(LENGTHS)), Manner(window))
     for q, k, v, out in zip(*(split(x, LENGTHS) for x in (*qkv, together)), strict=True):
         far = torch.arange(len(q))
         mask = (far[:, None] - far).abs() > (window or 10**6) // 2
@@ -65,11 +66,11 @@ def test_the_definition_is_attention_in_each_text_alone(window):
 def test_a_changed_text_leaves_the_others_bit_equal(route, window):
     layout = Layout.of(np.array(LENGTHS), 40)
     q, k, v = heads_of(LENGTHS)
-    before = split(ROUTES[route](q, k, v, layout, window), LENGTHS)
+    before = split(ROUTES[route](q, k, v, layout, Manner(window)), LENGTHS)
     changed = 3
     for x in (q, k, v):
         split(x, LENGTHS)[changed].mul_(-3).add_(1)
-    after = split(ROUTES[route](q, k, v, layout, window), LENGTHS)
+    after = split(ROUTES[route](q, k, v, layout, Manner(window)), LENGTHS)
     for n, (one, other) in enumerate(zip(before, after, strict=True)):
         assert torch.equal(one, other) == (n != changed)
 
@@ -82,7 +83,7 @@ def test_the_kernel_for_different_lengths_agrees(window):
     results = []
     for route in (attention.varlen, attention.dense):
         qkv = [x.to(device, torch.bfloat16).requires_grad_() for x in heads_of(LENGTHS)]
-        out = route(*qkv, layout, window)
+        out = route(*qkv, layout, Manner(window))
         out.float().sum().backward()
         results.append([out.detach(), *(x.grad for x in qkv)])
     for mine, reference in zip(*results, strict=True):
@@ -169,6 +170,6 @@ def test_dropout_of_probabilities_keeps_their_mean():
     q, k = heads_of([64])[:2]
     ones = torch.ones(64, 3, 8)
     torch.manual_seed(0)
-    mean = torch.stack([attention.rows(q, k, ones, layout, dropout=0.3) for _ in range(200)]).mean()
+    mean = torch.stack([attention.rows(q, k, ones, layout, Manner(dropout=0.3)) for _ in range(200)]).mean()
     assert abs(mean.item() - 1) < 0.02
     assert torch.equal(attention.attend(q, k, ones, layout), attention.rows(q, k, ones, layout))

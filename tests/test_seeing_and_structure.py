@@ -11,6 +11,7 @@ from test_every_objective import SHAPES, batch_of, network_of
 from unmask.commands.pretrain import Pretrain
 from unmask.models.encoder import Encoder
 from unmask.nn import attention
+from unmask.nn.attention import Manner
 from unmask.nn.batch import collate
 from unmask.nn.layout import Layout
 from unmask.objectives.masked_lm import MaskedLM
@@ -83,7 +84,7 @@ def test_rows_agree_with_the_definition(row_length, window):
     for route in (attention.rows, attention.dense):
         generator = torch.Generator().manual_seed(0)
         qkv = [torch.randn(22, 3, 8, generator=generator).requires_grad_() for _ in range(3)]
-        out = route(*qkv, layout, window)
+        out = route(*qkv, layout, Manner(window))
         out.backward(torch.linspace(-1, 1, out.numel()).view(out.shape))
         results.append([out.detach(), *(x.grad for x in qkv)])
     for mine, reference in zip(*results, strict=True):

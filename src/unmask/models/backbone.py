@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from unmask.models.encoder import Encoder
+from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.shape import Shape
 
-FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder}
+FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder, "encoder_decoder": EncoderDecoder}
 "By `Shape.flow`."
 
 

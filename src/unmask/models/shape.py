@@ -1,4 +1,4 @@
-"""The numbers and parts that tell one encoder from another. Reads without torch."""
+"""The numbers and parts that tell one model from another. Reads without torch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pydantic import Field, model_validator
 
 from unmask.config import Config
 
+BUCKETS = 32
+"""Of distances, as in every T5."""
+
 
 class Shape(Config):
-    """BERT, ModernBERT and all that differ from them by numbers and parts. Defaults are BERT-base's (Devlin 2018)."""
+    """BERT, ModernBERT, GPT-2, BART, T5 and all that differ from them by numbers and parts.
+
+    Defaults are BERT-base's (Devlin 2018).
+    """
 
     family: Literal["bert", "modernbert", "gpt2"] = Field(
         "bert", description="Whose names and parts it has in Hugging Face"
@@ -19,24 +25,40 @@ class Shape(Config):
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
     width: int = Field(768, ge=8, description="Width of the hidden states")
-    layers: int = Field(12, ge=1, le=1024, description="Number of blocks")
-    heads: int = Field(12, ge=1, description="Attention heads; they share the width")
+    layers: int = Field(12, ge=1, le=1024, description="Number of blocks, of the encoder where there is a decoder too")
+    decoder_layers: int = Field(0, ge=0, le=1024, description="Blocks of a decoder that reads the encoder; 0: none")
+    heads: int = Field(12, ge=1, description="Attention heads")
+    head_width: int | None = Field(None, ge=1, description="Width of a head; none: they share the model's width")
     feed_forward: int = Field(3072, ge=1, description="Width inside the feed-forward sublayer")
     max_length: int = Field(512, ge=8, description="Longest sequence, special tokens included")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
-    positions: Literal["learned", "rotary"] = Field("learned", description="How a token knows where it stands")
+    activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the feed-forward sublayer")
+    positions: Literal["learned", "rotary", "buckets"] = Field(
+        "learned",
+        description="How a token knows where it stands; buckets: by a number for each distance, in the place of "
+        "scaled scores (T5)",
+    )
     norm: Literal["after", "before"] = Field(
-        "after", description="LayerNorm after each sublayer's sum, or before each sublayer"
+        "after", description="Norm after each sublayer's sum, or before each sublayer"
     )
-    norm_eps: float = Field(1e-12, gt=0, description="Epsilon of LayerNorm")
+    norm_kind: Literal["layer", "rms"] = Field("layer", description="LayerNorm, or RMSNorm (Zhang 2019)")
+    norm_eps: float = Field(1e-12, gt=0, description="Epsilon of norms")
+    embedding_norm: bool = Field(True, description="A norm after the embeddings")
+    embedding_scale: Literal["none", "input", "output"] = Field(
+        "none",
+        description="Where the vocabulary matrix meets the square root of the width: none; input: embeddings are "
+        "multiplied by it (Vaswani 2017); output: what asks for tokens is divided by it (T5)",
+    )
+    tied: bool = Field(True, description="Whether answers in tokens are read off the matrix of the embeddings")
     bias: bool = Field(True, description="Biases in linear layers and norms")
-    activation: Literal["gelu", "gelu_tanh"] = Field(
-        "gelu", description="Of the feed-forward; gelu_tanh is its first approximation (Hendrycks 2016), as GPT-2 has"
+    activation: Literal["gelu", "gelu_tanh", "relu"] = Field(
+        "gelu",
+        description="Of the feed-forward; gelu_tanh is its first approximation (Hendrycks 2016), as GPT-2 and T5 1.1 "
+        "have",
     )
-    embedding_norm: bool = Field(True, description="LayerNorm over the embeddings")
     causal: bool = Field(False, description="A token sees itself and those before it, none after it")
-    gated: bool = Field(False, description="GeGLU feed-forward (Shazeer 2020) instead of a plain one")
+    gated: bool = Field(False, description="Gated feed-forward (Shazeer 2020) instead of a plain one")
     segments: int = Field(2, ge=0, description="Segment embeddings: 0 for none")
     window: int | None = Field(
         None, ge=2, description="Width of local attention in layers that are not global; none: all global"
@@ -47,12 +69,17 @@ class Shape(Config):
     init_std: float = Field(0.02, gt=0, description="Standard deviation of initial weights")
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
+    def _heads_fit(self) -> Self:
+        if self.head_width is None and self.width % self.heads:
             raise ValueError(f"heads must divide the width; {self.heads} does not divide {self.width}")
-        if self.positions == "rotary" and (self.width // self.heads) % 2:
+        if self.positions == "rotary" and self.width_per_head % 2:
             raise ValueError("rotary positions need an even width per head")
         return self
+
+    @property
+    def width_per_head(self) -> int:
+        """Of queries, keys and values."""
+        return self.head_width or self.width // self.heads
 
     def is_global(self, layer: int) -> bool:
         """Whether this layer sees the whole sequence."""
@@ -61,20 +88,23 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
-        return "encoder"
+        return "encoder_decoder" if self.decoder_layers else "encoder"
 
     @property
     def parameters(self) -> int:
-        """How many numbers the encoder holds, heads not counted."""
-        bias = self.width if self.bias else 0
-        norm = self.width + bias
-        embeddings = self.width * (
-            self.vocab_size + self.segments + (self.max_length if self.positions == "learned" else 0)
-        )
-        inner = self.feed_forward * (2 if self.gated else 1)
-        attention = 4 * self.width * self.width + 4 * bias
+        """How many numbers the backbone holds, heads not counted."""
+        stacks = [self._stack(self.layers, sublayers=2)]
+        if self.decoder_layers:
+            stacks.append(self._stack(self.decoder_layers, sublayers=3))
+        return self.width * (self.vocab_size + self.segments) + sum(stacks)
+
+    def _stack(self, layers: int, sublayers: int) -> int:
+        """An encoder, or with a third sublayer a decoder, without the vocabulary."""
+        across, inner = self.heads * self.width_per_head, self.feed_forward * (2 if self.gated else 1)
+        norm = self.width * (2 if self.bias and self.norm_kind == "layer" else 1)
+        attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
-        # of the blocks, of the embeddings; a pre-norm encoder has a final norm, and none before its first attention
-        # where the embeddings have theirs
-        norms = norm * (2 * self.layers + (1 if self.embedding_norm or self.norm == "before" else 0))
-        return embeddings + self.layers * (attention + feed_forward) + norms
+        places = {"learned": self.max_length * self.width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
+        # the embeddings' norm, where there is one, stands in the place of the first attention's in a pre-norm model
+        norms = layers * sublayers + (self.norm == "before") + self.embedding_norm * (self.norm == "after")
+        return places + layers * ((sublayers - 1) * attention + feed_forward) + norms * norm

@@ -1,18 +1,39 @@
 """The one door to attention.
 
-T tokens, H heads, W width of a head, R rows of length L. Three routes lead through it: ``rows`` for processors,
-``varlen`` for CUDA, and ``dense``, the plain reference that the others are tested against.
+T tokens, S tokens of another batch, N sequences, H heads, W width of a head, R rows of length L. Routes lead through
+it: ``rows`` for processors, ``varlen`` for CUDA, ``remembered`` where keys were kept, and ``dense``, the plain
+reference that the others are tested against.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unmask.nn.dropout import drop
 from unmask.nn.layout import Layout
+from unmask.nn.past import Past
+from unmask.nn.positions import Distances
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How scores come about, and who is seen."""
+
+    window: int | None = None  # the full width of local attention: a token sees `window // 2` to either side
+    causal: bool = False  # a token sees none behind itself
+    scale: float | None = None  # of the scores; None: 1 / sqrt(W)
+    dropout: float = 0.0  # of the probabilities; 0 when not training
+
+    def scaled(self, width: int) -> float:
+        """What scores are multiplied by."""
+        return width**-0.5 if self.scale is None else self.scale
+
+
+PLAIN = Manner()
 
 
 def attend(
@@ -20,18 +41,24 @@ def attend(
     k: Tensor,
     v: Tensor,
     layout: Layout,
-    window: int | None = None,
-    dropout: float = 0.0,
-    causal: bool = False,
+    manner: Manner = PLAIN,
+    keys: Layout | None = None,
+    distances: Distances | None = None,
 ) -> Tensor:
-    """Attention inside each sequence, to what its order lets a token see; q, k, v and the result are [T, H, W].
+    """Attention inside each sequence, to what its order lets a token see; q and the result are [T, H, W].
 
-    ``window`` is the full width of local attention: a token sees ``window // 2`` to either side.
-    ``dropout`` is that of the probabilities; pass 0 when not training. ``causal``: nothing after itself is seen.
+    Args:
+        q: of the tokens that look.
+        k: of those they look at, [T, H, W]; [S, H, W] where ``keys`` is given.
+        v: alike.
+        layout: of the queries.
+        manner: how.
+        keys: the layout of the keys where these are of another batch: sequence n looks at all of sequence n there.
+        distances: what is added to the scores.
     """
-    if q.is_cuda and not dropout and layout.order is None:
-        return varlen(q, k, v, layout, window, causal)
-    return rows(q, k, v, layout, window, dropout, causal)
+    if q.is_cuda and not manner.dropout and distances is None and (keys is not None or layout.order is None):
+        return varlen(q, k, v, layout, manner, keys)
+    return rows(q, k, v, layout, manner, keys, distances)
 
 
 def rows(
@@ -39,9 +66,9 @@ def rows(
     k: Tensor,
     v: Tensor,
     layout: Layout,
-    window: int | None = None,
-    dropout: float = 0.0,
-    causal: bool = False,
+    manner: Manner = PLAIN,
+    keys: Layout | None = None,
+    distances: Distances | None = None,
 ) -> Tensor:
     """Sequences side by side in rows, a mask between them.
 
@@ -49,35 +76,78 @@ def rows(
     with dropout above all. The softmax computes in float32 whatever it is given.
     """
     heads, width = q.shape[1:]
-    q, k, v = (layout.to_rows(x).transpose(1, 2).reshape(-1, layout.row_length, width) for x in (q, k, v))
-    scores = (q * width**-0.5) @ k.transpose(1, 2)  # [R*H, L, L]
-    barrier = layout.barrier(window, scores.dtype, causal)
+    if keys is None:
+        behind, barrier = layout, layout.barrier(manner.window, q.dtype, manner.causal)
+    else:
+        pair = layout.beside(keys)
+        layout, behind, barrier = pair.queries, pair.keys, pair.barrier(q.dtype)
+    q, k, v = (
+        x.to_rows(values).transpose(1, 2).reshape(-1, x.row_length, width)
+        for x, values in ((layout, q), (behind, k), (behind, v))
+    )
+    scores = (q * manner.scaled(width)) @ k.transpose(1, 2)  # [R*H, L, L]
+    of_heads = scores.view(layout.rows, heads, *scores.shape[1:])
     if barrier is not None:
-        scores.view(layout.rows, heads, *scores.shape[1:]).add_(barrier[:, None])
-    mixed = drop(scores.softmax(-1), dropout) @ v
+        of_heads.add_(barrier[:, None])
+    if distances is not None:
+        of_heads.add_(distances.rows(*scores.shape[1:]))
+    mixed = drop(scores.softmax(-1), manner.dropout) @ v
     return layout.from_rows(mixed.view(layout.rows, heads, -1, width).transpose(1, 2))
 
 
-def varlen(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, causal: bool = False) -> Tensor:
-    """CUDA's kernel for sequences of different lengths. Has no dropout and no order."""
+def varlen(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, manner: Manner = PLAIN, keys: Layout | None = None
+) -> Tensor:
+    """CUDA's kernel for sequences of different lengths. Has no dropout, no order and no distances."""
     from torch.nn.attention.varlen import varlen_attn
 
-    side = -1 if window is None else window // 2
-    borders, longest = layout.cu_seqlens, layout.max_length
-    mixed = varlen_attn(q, k, v, borders, borders, longest, longest, window_size=(side, 0 if causal else side))
+    side, behind = -1 if manner.window is None else manner.window // 2, keys or layout
+    mixed = varlen_attn(
+        q, k, v, layout.cu_seqlens, behind.cu_seqlens, layout.max_length, behind.max_length,
+        scale=manner.scaled(q.shape[-1]), window_size=(side, 0 if manner.causal else side),
+    )  # fmt: skip
     assert isinstance(mixed, Tensor)  # it returns more only when asked
     return mixed
 
 
-def dense(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None = None, causal: bool = False) -> Tensor:
+def remembered(q: Tensor, past: Past, manner: Manner = PLAIN, distances: Distances | None = None) -> Tensor:
+    """New tokens [N*Q, H, W], Q side by side for each sequence that was kept, and each sees what was kept of it.
+
+    Q is more than 1 only where the keys are another batch's: of its own sequence a token comes after the one before.
+    """
+    heads, width = q.shape[1:]
+    asked = q.view(len(past.lengths), -1, heads, width).transpose(1, 2)  # [N, H, Q, W]
+    scores = (asked * manner.scaled(width)) @ past.keys.transpose(2, 3)  # [N, H, Q, L]
+    place, last = torch.arange(past.keys.shape[2], device=q.device), past.lengths[:, None] - 1
+    hidden = place > last
+    if manner.window is not None:
+        hidden |= place < last - manner.window // 2
+    scores = scores.masked_fill(hidden[:, None, None], -math.inf)
+    if distances is not None:
+        scores = scores + distances.between(last[:, 0], place).transpose(0, 1)[:, :, None]
+    return (scores.softmax(-1) @ past.values).transpose(1, 2).reshape(q.shape)
+
+
+def dense(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    manner: Manner = PLAIN,
+    keys: Layout | None = None,
+    distances: Distances | None = None,
+) -> Tensor:
     """All T×T scores at once; what the definition says, at the cost it has."""
-    owner, place = layout.sequence(), torch.arange(len(q), device=q.device)
-    mask = owner[:, None] == owner[None, :]
-    if window is not None:
-        mask &= (place[:, None] - place[None, :]).abs() <= window // 2
-    if causal:
-        mask &= place[:, None] >= place[None, :]
-    if layout.order is not None:
+    behind = layout if keys is None else keys
+    asks, place = (torch.arange(len(x), device=q.device) for x in (q, k))
+    mask = layout.sequence()[:, None] == behind.sequence()[None, :]
+    if manner.window is not None:
+        mask &= (asks[:, None] - place[None, :]).abs() <= manner.window // 2
+    if manner.causal:
+        mask &= asks[:, None] >= place[None, :]
+    if keys is None and layout.order is not None:
         mask &= layout.order[:, None] >= layout.order[None, :]
-    scores = torch.einsum("qhw,khw->hqk", q, k) * q.shape[-1] ** -0.5
+    scores = torch.einsum("qhw,khw->hqk", q, k) * manner.scaled(q.shape[-1])
+    if distances is not None:
+        scores = scores + distances.between(asks, place)
     return torch.einsum("hqk,khw->qhw", scores.masked_fill(~mask, -math.inf).softmax(-1), v)

@@ -13,18 +13,19 @@ from unmask.text.example import Example, Stream, Targets
 
 @dataclass
 class Sequences:
-    """What an encoder reads."""
+    """What a model reads."""
 
     tokens: Tensor  # [T] int64
     positions: Tensor  # [T] int64
     segments: Tensor | None  # [T] int64
     layout: Layout
+    reads: str | None = None  # the stream whose states a decoder looks at
 
     def to(self, device: torch.device) -> Sequences:
         """The same sequences on a device."""
         segments = None if self.segments is None else self.segments.to(device, non_blocking=True)
         tokens, positions = (x.to(device, non_blocking=True) for x in (self.tokens, self.positions))
-        return Sequences(tokens, positions, segments, self.layout.to(device))
+        return Sequences(tokens, positions, segments, self.layout.to(device), self.reads)
 
 
 @dataclass
@@ -80,7 +81,7 @@ def _sequences(stream: Stream, row_length: int | None) -> Sequences:
     segments = None if stream.segments is None else torch.from_numpy(stream.segments).long()
     tokens = torch.from_numpy(stream.tokens).long()
     layout = Layout.of(stream.lengths, row_length, stream.order)
-    return Sequences(tokens, torch.from_numpy(stream.position), segments, layout)
+    return Sequences(tokens, torch.from_numpy(stream.position), segments, layout, stream.reads)
 
 
 def _answers(targets: Targets) -> Answers:

@@ -10,11 +10,20 @@ from torch.nn import functional as F
 
 from unmask.nn.batch import Sequences
 from unmask.nn.dropout import Dropout
-from unmask.nn.norm import LayerNorm
 
 
 class Embeddings(nn.Module):
-    """Tokens [T] to states [T, D]."""
+    """Tokens [T] to states [T, D].
+
+    Args:
+        vocab_size: V; 0 where the vocabulary is another's and comes with each call.
+        width: D.
+        positions: places that have a vector; 0 for none.
+        segments: segments that have one; 0 for none.
+        norm: of the sum.
+        dropout: after it.
+        scale: what a token's vector is multiplied by.
+    """
 
     def __init__(
         self,
@@ -22,21 +31,24 @@ class Embeddings(nn.Module):
         width: int,
         positions: int,
         segments: int,
-        norm_eps: float,
-        bias: bool,
+        norm: nn.Module,
         dropout: float,
-        norm: bool = True,
+        scale: float = 1.0,
     ):
         super().__init__()
-        self.tokens = nn.Embedding(vocab_size, width)
+        self.tokens = nn.Embedding(vocab_size, width) if vocab_size else None
         self.positions = nn.Embedding(positions, width) if positions else None
         self.segments = nn.Embedding(segments, width) if segments else None
-        self.norm = LayerNorm(width, norm_eps, bias=bias) if norm else nn.Identity()
-        self.dropout = Dropout(dropout)
+        self.norm, self.dropout, self.scale = norm, Dropout(dropout), scale
 
-    def forward(self, sequences: Sequences) -> Tensor:
+    def forward(self, sequences: Sequences, vocabulary_VD: Tensor | None = None) -> Tensor:
         """The sum of a token's embeddings, normed."""
-        x_TD = look_up(self.tokens.weight, sequences.tokens)
+        if vocabulary_VD is None:
+            assert self.tokens is not None
+            vocabulary_VD = self.tokens.weight
+        x_TD = look_up(vocabulary_VD, sequences.tokens)
+        if self.scale != 1:
+            x_TD = x_TD * self.scale
         if self.positions is not None:
             x_TD = x_TD + look_up(self.positions.weight, sequences.positions)
         if self.segments is not None:

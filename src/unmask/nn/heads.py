@@ -22,16 +22,21 @@ class Sizes(Protocol):
     def norm_eps(self) -> float: ...  # noqa: D102
     @property
     def bias(self) -> bool: ...  # noqa: D102
+    @property
+    def tied(self) -> bool: ...  # noqa: D102
+    @property
+    def embedding_scale(self) -> str: ...  # noqa: D102
 
 
 class VocabularyHead(nn.Module):
-    """What answers in tokens, by the matrix of the embeddings and, unless told otherwise, a bias of its own."""
+    """What answers in tokens: by the matrix of the embeddings or one of its own, and, unless told otherwise, a bias."""
 
-    def __init__(self, sizes: Sizes, bias: bool = True):
+    def __init__(self, sizes: Sizes, bias: bool = True, std: float = 0.02):
         super().__init__()
+        self.tied = sizes.tied
         self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.width))
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if bias else None
-        nn.init.normal_(self.vocabulary, std=0.02)
+        nn.init.normal_(self.vocabulary, std=std)
 
     def tie(self, embedding: nn.Parameter) -> None:
         """Share the vocabulary matrix with the embeddings [V, D]."""
@@ -64,6 +69,21 @@ class CausalLMHead(VocabularyHead):
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
         return self.scores(states_MD)
+
+
+class DecoderLMHead(VocabularyHead):
+    """The next token from a decoder's state (Vaswani 2017, §3.4). T5's states are divided by the width's root.
+
+    BART's code has no bias here, but Hugging Face's a place for one, which is learned here.
+    """
+
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes, sizes.bias, sizes.width**-0.5)
+        self.scale = sizes.width**-0.5 if sizes.embedding_scale == "output" else 1.0
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        return self.scores(states_MD if self.scale == 1 else states_MD * self.scale)
 
 
 class SpanBoundaryHead(VocabularyHead):

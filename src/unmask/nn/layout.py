@@ -1,12 +1,14 @@
 """Who may see whom: N sequences end to end, each on its own.
 
-T tokens, N sequences, R rows of length L. A processor has no kernel for sequences of different lengths, so there
-attention works on rows: sequences side by side, none of them cut, a mask between them. Linear layers never see rows.
+T tokens, N sequences, R rows of length L (of K where keys are another batch's). A processor has no kernel for sequences
+of different lengths, so there attention works on rows: sequences side by side, none of them cut, a mask between them.
+Linear layers never see rows.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,12 +32,18 @@ class Layout:
     row_length: int
     order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
     _barriers: dict[tuple[int | None, bool, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
+    _pairs: dict[tuple[int, ...], Pair] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, lengths: Array, row_length: int | None = None, order: Array | None = None) -> Layout:
         """Lay sequences of these lengths side by side, in their order, as many to a row as fit."""
         row_length = max(row_length or 0, int(lengths.max()))
-        starts, rows = _starts_in_rows(lengths, row_length)
+        return cls._in_rows(lengths, rows_of([lengths], [row_length]), row_length, order)
+
+    @classmethod
+    def _in_rows(cls, lengths: Array, row_of: Array, row_length: int, order: Array | None = None) -> Layout:
+        """Lay each sequence in the row [N] it is given, behind those before it."""
+        starts, rows = _starts_in_rows(lengths, row_of, row_length), int(row_of[-1]) + 1
         offsets = np.cumsum(lengths) - lengths
         places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
         sources = np.full(rows * row_length, -1)
@@ -71,10 +79,16 @@ class Layout:
             torch.arange(len(lengths), device=lengths.device), lengths, output_size=len(self.places)
         )
 
+    def beside(self, keys: Layout) -> Pair:
+        """These sequences and those of another batch, sequence n of both in the same row. Made once a batch."""
+        if keys.lengths not in self._pairs:
+            self._pairs[keys.lengths] = Pair.of(self, keys)
+        return self._pairs[keys.lengths]
+
     def barrier(self, window: int | None, dtype: torch.dtype, causal: bool = False) -> Tensor | None:
         """[R, L, L] 0 where the one may see the other, -inf elsewhere; None where everyone may. Made once a batch.
 
-        Empty places see each other, so that no row of scores is all -inf.
+        Empty places see each other, so that no row of scores is all -inf. Where rows are alike, R is 1.
         """
         if (window, causal, dtype) not in self._barriers:
             self._barriers[window, causal, dtype] = self._make_barrier(window, dtype, causal)
@@ -82,19 +96,19 @@ class Layout:
 
     def _make_barrier(self, window: int | None, dtype: torch.dtype, causal: bool) -> Tensor | None:
         alone = self.full and len(self.lengths) == self.rows
-        if alone and not causal and self.order is None and (window is None or self.row_length <= window // 2 + 1):
+        if alone and self.order is None and not causal and (window is None or self.row_length <= window // 2 + 1):
             return None
-        owner = self.to_rows(self.sequence() + 1)
+        owner = self.to_rows(self.sequence() + 1)[: 1 if alone and self.order is None else None]
         mask = owner[:, :, None] == owner[:, None, :]
         place = torch.arange(self.row_length, device=mask.device)
-        if causal:
-            mask &= place[:, None] >= place[None, :]
         if window is not None:
             mask &= (place[:, None] - place[None, :]).abs() <= window // 2
+        if causal:
+            mask &= place[:, None] >= place[None, :]
         if self.order is not None:
             order = self.to_rows(self.order)
             mask &= order[:, :, None] >= order[:, None, :]
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+        return _barrier(mask, dtype)
 
     def to(self, device: torch.device) -> Layout:
         """The same layout on a device."""
@@ -106,13 +120,53 @@ class Layout:
         )  # fmt: skip
 
 
-def _starts_in_rows(lengths: Array, row_length: int) -> tuple[Array, int]:
-    """[N] the place where each sequence starts, counted over all rows, and the number of rows."""
-    starts = np.empty(len(lengths), np.int64)
-    row, used = 0, 0
-    for n, length in enumerate(lengths.tolist()):
-        if used + length > row_length:
-            row, used = row + 1, 0
-        starts[n] = row * row_length + used
-        used += length
-    return starts, row + 1
+@dataclass
+class Pair:
+    """Two batches of N sequences in rows side by side, so that sequence n of the one can look at n of the other."""
+
+    queries: Layout
+    keys: Layout
+    _barriers: dict[torch.dtype, Tensor | None] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, queries: Layout, keys: Layout) -> Pair:
+        """Lay both anew, in rows no longer than they have now."""
+        lengths, row_lengths = [np.array(x.lengths) for x in (queries, keys)], (queries.row_length, keys.row_length)
+        row_of = rows_of(lengths, row_lengths)
+        longest = [int(np.bincount(row_of, each).max()) for each in lengths]
+        one, other = (Layout._in_rows(each, row_of, most) for each, most in zip(lengths, longest, strict=True))
+        return cls(one.to(queries.places.device), other.to(keys.places.device))
+
+    def barrier(self, dtype: torch.dtype) -> Tensor | None:
+        """[R, L, K] as `Layout.barrier` has it. Empty places see all."""
+        if dtype not in self._barriers:
+            alone = self.keys.full and len(self.keys.lengths) == self.keys.rows
+            self._barriers[dtype] = None if alone else self._make_barrier(dtype)
+        return self._barriers[dtype]
+
+    def _make_barrier(self, dtype: torch.dtype) -> Tensor:
+        asks, owner = (x.to_rows(x.sequence() + 1) for x in (self.queries, self.keys))
+        return _barrier((asks[:, :, None] == owner[:, None, :]) | (asks == 0)[:, :, None], dtype)
+
+
+def _barrier(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+
+
+def rows_of(lengths: Sequence[Array], row_lengths: Sequence[int]) -> Array:
+    """[N] the row of each sequence: as many to a row, in their order, as fit it in every one of these batches."""
+    found = np.empty(len(lengths[0]), np.int64)
+    row, used = 0, [0] * len(lengths)
+    for n, each in enumerate(zip(*(x.tolist() for x in lengths), strict=True)):
+        if any(u + length > most for u, length, most in zip(used, each, row_lengths, strict=True)):
+            row, used = row + 1, [0] * len(lengths)
+        found[n] = row
+        used = [u + length for u, length in zip(used, each, strict=True)]
+    return found
+
+
+def _starts_in_rows(lengths: Array, row_of: Array, row_length: int) -> Array:
+    """[N] the place where each sequence starts, counted over all rows."""
+    before = np.cumsum(lengths) - lengths
+    first = before[np.searchsorted(row_of, np.arange(row_of[-1] + 1))]  # [R] tokens before each row
+    return before - first[row_of] + row_of * row_length

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch
+from unmask.nn.blocks import Memory
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
@@ -28,14 +29,19 @@ class Network(nn.Module):
     def tie(self) -> None:
         """Share the embeddings with the heads that answer in tokens; again when the embeddings were replaced."""
         for head in self.heads.values():
-            if isinstance(head, VocabularyHead):
+            if isinstance(head, VocabularyHead) and head.tied:
                 head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
         """Hidden states [T, D] of a stream; computed once a batch, however many heads ask."""
         if stream not in batch.states:
-            batch.states[stream] = self.backbone(batch.streams[stream])
+            sequences = batch.streams[stream]
+            batch.states[stream] = self.backbone(sequences, *self._memory(batch, sequences.reads))
         return batch.states[stream]
+
+    def _memory(self, batch: Batch, stream: str | None) -> list[Memory]:
+        """What a decoder reads, if it reads something."""
+        return [] if stream is None else [Memory(self.states(batch, stream), batch.streams[stream].layout)]
 
     def logits(self, batch: Batch, head: str) -> Tensor:
         """What a head says at its targets [M, C]. No other position goes through it."""

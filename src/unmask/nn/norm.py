@@ -1,11 +1,31 @@
-"""LayerNorm (Ba 2016, 1607.06450) whose gradients are right in bfloat16 on processors."""
+"""LayerNorm (Ba 2016, 1607.06450) and RMSNorm (Zhang 2019, 1910.07467); gradients are right in bfloat16 everywhere."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+Kind = Literal["layer", "rms"]
+
+
+def norm_of(kind: Kind, width: int, eps: float, bias: bool) -> nn.Module:
+    """A norm by its name."""
+    return LayerNorm(width, eps, bias=bias) if kind == "layer" else RMSNorm(width, eps)
+
+
+class RMSNorm(nn.Module):
+    """Scale by the root of the mean square, and by a weight; nothing is subtracted or added."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[…, D] to […, D], computed in float32."""
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
 class LayerNorm(nn.LayerNorm):

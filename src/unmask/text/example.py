@@ -23,6 +23,8 @@ class Stream:
     segments: Array | None = None  # [T] 0 for text A, 1 for text B
     units: Array | None = None  # [T] tokens with one number are corrupted together; -1 = special, never touched
     order: Array | None = None  # [T] a token sees those of its sequence with a number not above its own; None: all
+    places: Array | None = None  # [T] where each token stands, if not at its place in its own sequence
+    reads: str | None = None  # the stream whose states it looks at, sequence by sequence
 
     @property
     def starts(self) -> Array:
@@ -36,7 +38,9 @@ class Stream:
 
     @property
     def position(self) -> Array:
-        """[T] each token's place in its own sequence."""
+        """[T] each token's place in its own sequence, or where it is said to stand."""
+        if self.places is not None:
+            return self.places
         return np.arange(len(self.tokens)) - np.repeat(self.starts, self.lengths)
 
 

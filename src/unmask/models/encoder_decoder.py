@@ -1,0 +1,56 @@
+"""An encoder, and a decoder of the same blocks that reads it (Vaswani 2017): BART, T5, MASS.
+
+T tokens of the decoder's text, S of the encoder's, N sequences, D width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unmask.models.encoder import Encoder
+from unmask.models.shape import Shape
+from unmask.models.stack import Stack
+from unmask.nn.batch import Sequences
+from unmask.nn.blocks import DecoderBlock, Memory
+from unmask.nn.past import Past
+
+
+class Decoder(Stack):
+    """Sequences of T tokens, each seen from the left, and the texts they are about, to states [T, D]."""
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape, shape.decoder_layers, DecoderBlock, causal=True, owns_tokens=False)
+
+    def layers(
+        self,
+        sequences: Sequences,
+        vocabulary_VD: Tensor,
+        memory: Memory,
+        pasts: list[tuple[Past, Past]] | None = None,
+    ) -> list[Tensor]:
+        """States after the embeddings and after every layer, [T, D] each; the last one normed."""
+        states, distances = [self.embeddings(sequences, vocabulary_VD)], self.bias()
+        turns = self.angles(sequences.positions)
+        for i, block in enumerate(self.blocks):
+            kept = None if pasts is None else pasts[i]
+            states.append(block(states[-1], sequences.layout, memory, turns[i], distances, kept))
+        states[-1] = self.ended(states[-1])
+        return states
+
+
+class EncoderDecoder(Encoder):
+    """An encoder like any other, whose states a decoder can read. Both have one vocabulary."""
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape)
+        self.decoder = Decoder(shape)
+
+    def forward(self, sequences: Sequences, memory: Memory | None = None) -> Tensor:
+        """States of the encoder [S, D]; with a memory, those of the decoder that reads it [T, D]."""
+        return (self.layers(sequences) if memory is None else self.decoder_layers(sequences, memory))[-1]
+
+    def decoder_layers(
+        self, sequences: Sequences, memory: Memory, pasts: list[tuple[Past, Past]] | None = None
+    ) -> list[Tensor]:
+        """States of the decoder after its embeddings and after every layer."""
+        return self.decoder.layers(sequences, self.get_parameter("embeddings.tokens.weight"), memory, pasts)

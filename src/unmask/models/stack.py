@@ -1,0 +1,124 @@
+"""What encoders and decoders have in common: embeddings, blocks, a norm behind them, positions, initial weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from unmask.models.shape import BUCKETS, Shape
+from unmask.nn.blocks import Attention, Block, BlockShape, CrossAttention, DecoderBlock
+from unmask.nn.dropout import Dropout
+from unmask.nn.embeddings import Embeddings
+from unmask.nn.norm import norm_of
+from unmask.nn.positions import Angles, Distances, angles
+
+
+class Stack(nn.Module):
+    """The parts of an encoder or of a decoder, with fresh weights.
+
+    Args:
+        shape: the model's.
+        layers: blocks.
+        block: what each of them is.
+        causal: whether a token sees only those before it.
+        owns_tokens: whether the vocabulary and the segments are its own, or come with each call.
+    """
+
+    def __init__(
+        self, shape: Shape, layers: int, block: type[Block | DecoderBlock], causal: bool, owns_tokens: bool = True
+    ):
+        super().__init__()
+        self.shape, self.causal = shape, causal
+        before = shape.norm == "before"
+        self.embeddings = Embeddings(
+            shape.vocab_size if owns_tokens else 0,
+            shape.width,
+            shape.max_length if shape.positions == "learned" else 0,
+            shape.segments if owns_tokens else 0,
+            _norm(shape) if shape.embedding_norm else nn.Identity(),
+            shape.dropout,
+            math.sqrt(shape.width) if shape.embedding_scale == "input" else 1.0,
+        )
+        self.distances = nn.Embedding(BUCKETS, shape.heads) if shape.positions == "buckets" else None
+        self.blocks = nn.ModuleList(
+            block(_block(shape, i, causal), normed=i == 0 and shape.embedding_norm) for i in range(layers)
+        )
+        self.norm = _norm(shape) if before else nn.Identity()
+        # T5 drops once more behind its last norm, others do not
+        self.last_dropout = Dropout(shape.dropout if before and shape.decoder_layers else 0.0)
+        self._init_weights(layers)
+
+    def angles(self, positions: Tensor) -> list[Angles | None]:
+        """Rotary angles for each block; none where positions are not rotary."""
+        if self.shape.positions != "rotary":
+            return [None] * len(self.blocks)
+        bases = {True: self.shape.rotary_base, False: self.shape.local_rotary_base}
+        turns = {far: angles(positions, self.shape.width_per_head, base) for far, base in bases.items()}
+        return [turns[self.shape.is_global(i)] for i in range(len(self.blocks))]
+
+    def bias(self) -> Distances | None:
+        """What distances add to scores, in all blocks alike."""
+        return None if self.distances is None else Distances(self.distances.weight, both_sides=not self.causal)
+
+    def ended(self, x_TD: Tensor) -> Tensor:
+        """What stands behind the last block."""
+        ended: Tensor = self.last_dropout(self.norm(x_TD))
+        return ended
+
+    def _init_weights(self, layers: int) -> None:
+        """Normal weights. In pre-norm models what is added to the residual stream starts smaller (Warner 2024).
+
+        Where scores are not scaled, weights are by what comes in, and queries smaller by what scaling would do (T5).
+        """
+        unscaled = self.shape.positions == "buckets"
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                std = _fan_in(module, self.shape.width) if unscaled else self.shape.init_std
+                if self.shape.norm == "before" and name.endswith(".out") and not unscaled:
+                    std /= math.sqrt(2 * layers)
+                nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if unscaled:
+            self._shrink_queries()
+
+    @torch.no_grad()
+    def _shrink_queries(self) -> None:
+        for module in self.modules():
+            if isinstance(module, Attention | CrossAttention):
+                matrix = module.qkv if isinstance(module, Attention) else module.query
+                matrix.weight[: module.across] *= self.shape.width_per_head**-0.5
+
+
+def _fan_in(module: nn.Linear | nn.Embedding, width: int) -> float:
+    """T5's standard deviations, as mesh-tensorflow's code has them."""
+    if isinstance(module, nn.Linear):
+        return float(module.in_features**-0.5)
+    return 1.0 if module.embedding_dim == width else float(width**-0.5)
+
+
+def _norm(shape: Shape) -> nn.Module:
+    return norm_of(shape.norm_kind, shape.width, shape.norm_eps, shape.bias)
+
+
+def _block(shape: Shape, layer: int, causal: bool) -> BlockShape:
+    return BlockShape(
+        width=shape.width,
+        heads=shape.heads,
+        head_width=shape.width_per_head,
+        feed_forward=shape.feed_forward,
+        dropout=shape.dropout,
+        attention_dropout=shape.attention_dropout,
+        activation_dropout=shape.activation_dropout,
+        norm_before=shape.norm == "before",
+        norm_kind=shape.norm_kind,
+        norm_eps=shape.norm_eps,
+        bias=shape.bias,
+        activation=shape.activation,
+        gated=shape.gated,
+        window=None if shape.is_global(layer) else shape.window,
+        causal=causal,
+        scale=1.0 if shape.positions == "buckets" else None,
+    )
