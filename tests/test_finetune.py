@@ -359,3 +359,38 @@ def test_python_takes_any_iterable_and_refuses_what_is_none(home, classifier):
     with pytest.raises(UserError, match="k 0"):
         model.fill("a [MASK] film", k=0)
     assert "parameters" in repr(model) and "\n" not in repr(model)
+
+
+@pytest.mark.parametrize("odd", [None, 5, b"fine", "fine", {"text": "fine"}, {"fine"}], ids=repr)
+def test_what_is_no_list_is_refused_in_one_line(home, classifier, tagger, odd):
+    for ask, fits in (
+        (classifier.predict, "each a text"),
+        (tagger.predict, "each a list of words"),
+        (classifier.hidden, "each a text or a list of token ids"),
+    ):
+        with pytest.raises(UserError, match=f"must be a list, {fits}; put a single one in a list"):
+            ask(odd)
+    assert classifier.predict([]) == [] and classifier.hidden([]) == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, 5, b"fine", [], [[2, 3], [2]], [[2, 3]], ["a", "b"], [1.5], [2**70], {2, 3}, "\ud800", [None]],
+    ids=repr,
+)
+def test_what_is_no_sequence_is_refused_by_its_number(classifier, odd):
+    with pytest.raises(UserError, match=r"sequence 1: must be a text or a list of one or more token ids; found "):
+        classifier.hidden(["a fine film", odd])
+
+
+def test_layers_counts_and_texts_to_fill_are_checked(home):
+    model = load(home / "base")
+    for odd in (None, "1", 1.5, 9):
+        with pytest.raises(UserError, match=r"layer .*: the model has layers 0"):
+            model.hidden(["a"], layer=odd)
+    for odd in (None, "5", 0):
+        with pytest.raises(UserError, match=r"k .*: must be a whole number, at least one"):
+            model.fill("a [MASK] film", k=odd)
+    for odd in (None, ["a [MASK] film"], b"[MASK]"):
+        with pytest.raises(UserError, match="must be one text with masks"):
+            model.fill(odd)

@@ -132,7 +132,7 @@ def test_no_texts_no_states(model):
         ([[0.5]], -1, ["token ids"]),
         ([[[5]]], -1, ["token ids"]),
         ([TEXT * 9], -1, ["sequence 0", "tokens"]),
-        (TEXT, -1, ["a list of texts"]),
+        (TEXT, -1, ["a list, each a text"]),
         ([[5]], 9, ["layer 9", "0 (the embeddings)"]),
         ([[5]], -9, ["layer -9"]),
     ],

@@ -78,6 +78,7 @@ def test_every_format_says_the_same(tmp_path):
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n', r"a\.jsonl:2: the label is missing"),
         ("a.jsonl", '{"text": "a", "label": 1}\n["b"]\n', r"a\.jsonl:2: must be a JSON object"),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", '{"text": "a\\ud800", "label": 1}\n', r"a\.jsonl:1: half a character"),
         ("a.parquet", "no table", r"a\.parquet: not a parquet file"),
         ("a.tsv", "", r"a\.tsv: holds no rows"),
         ("a.tsv", "text\tlabel\n", r"a\.tsv: holds no rows"),

@@ -175,6 +175,32 @@ def test_inputs_that_are_no_rows_are_refused():
         Tag().rows(["one text"])
 
 
+ODD = [None, 5, 1.5, True, b"fine", {"text": "fine"}, {"fine"}, object(), np.array(["a", "b", "c"]), "\ud800"]
+
+
+@pytest.mark.parametrize("odd", [*ODD, ["a", "b", "c"], [["a", "b"]], [None, "a"], [], ""], ids=repr)
+def test_whatever_is_no_row_is_refused_by_its_number(odd):
+    for task, good in ((classify(), "fine"), (classify(text_pair="3"), ("a", "b"))):
+        with pytest.raises(UserError, match=r"row 2: must be (a text|two texts), not empty; found ") as told:
+            task.rows([good, odd])
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "odd", [*ODD, ["a", ""], ["a", None], [["a", "b"]], [b"a"], [], ["a", "\udfff"], "a"], ids=repr
+)
+def test_whatever_is_no_list_of_words_is_refused_by_its_number(odd):
+    with pytest.raises(UserError, match=r"row 2: must be a list of words, none of them empty; found ") as told:
+        Tag().rows([["fine"], odd])
+    assert "\n" not in str(told.value)
+
+
+def test_what_was_found_is_shown_on_one_short_line():
+    with pytest.raises(UserError) as told:
+        classify().rows([("long\n" * 10**6, "b")])
+    assert len(str(told.value)) < 200 and "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("name", ["mean", "max", "attention"])
 def test_pooling_is_that_of_each_sequence_alone(name):
     torch.manual_seed(0)

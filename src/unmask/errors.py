@@ -1,5 +1,9 @@
 """The one kind of error a user can cause."""
 
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 
 class UserError(Exception):
     """Bad input. One line that names the file, row or option and says what would fit; exit code 2."""
@@ -8,3 +12,27 @@ class UserError(Exception):
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its name if it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def found(value: Any) -> str:
+    """A Python value in a message: on one line, not too long."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def as_list(values: Any, fits: str) -> list[Any]:
+    """What somebody gave as a list, or anything else with an order.
+
+    Raises:
+        UserError: it is none, such as a bare text; ``fits`` says what would be.
+    """
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | bytearray | Mapping | set | frozenset):
+        raise UserError(f"{found(values)}: must be a list, {fits}; put a single one in a list")
+    return list(values)
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a text that can be written down: half a character (a lone surrogate) cannot."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unmask.config import Config, build, folder
 from unmask.disk import replace_file
-from unmask.errors import UserError
+from unmask.errors import UserError, as_list
 from unmask.hub.remote import HUB, fetch
 from unmask.inference.model import Model
 from unmask.inference.source import Source
@@ -51,10 +51,8 @@ class Finetuned(Model):
         Raises:
             UserError: names the first that is something else.
         """
-        if isinstance(inputs, str):
-            raise UserError("inputs must be a list; put the one text in a list")
-        inputs = list(inputs)
-        return self.predict_rows(self.task.rows(inputs))[0] if inputs else []
+        given = as_list(inputs, f"each {self.task.fits}")
+        return self.predict_rows(self.task.rows(given))[0] if given else []
 
     def predict_rows(self, rows: Rows) -> tuple[list[Prediction], Encoded]:
         """What it says of rows that were read, and how they were encoded."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.errors import UserError
+from unmask.errors import UserError, as_list, found, is_text
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
@@ -22,6 +22,7 @@ from unmask.text.example import Array, Example, Stream
 from unmask.text.sampling.batches import by_length
 from unmask.text.tokens.tokenizer import Tokenizer
 
+TEXTS = "each a text or a list of token ids"
 TOKENS_AT_ONCE = 4096  # what is computed together: enough to keep a processor busy, little to hold
 
 
@@ -63,18 +64,19 @@ class Model:
             UserError: A sequence is empty or longer than the model reads, an id is outside the vocabulary, or there is
                 no such layer.
         """
-        if not -self.shape.layers - 1 <= layer <= self.shape.layers:
-            raise UserError(f"layer {layer}: the model has layers 0 (the embeddings) to {self.shape.layers}, or -1")
+        if not (isinstance(layer, int) and -self.shape.layers - 1 <= layer <= self.shape.layers):
+            there = f"0 (the embeddings) to {self.shape.layers}, or -1"
+            raise UserError(f"layer {found(layer)}: the model has layers {there}")
         sequences = self._sequences(texts)
-        found: list[Array] = [np.empty(0)] * len(sequences)
+        states: list[Array] = [np.empty(0)] * len(sequences)
         for group in by_length([len(ids) for ids in sequences], TOKENS_AT_ONCE):
             batch = self._batch([sequences[n] for n in group])
             with torch.inference_mode():
                 states_TD = self.encoder.layers(batch.streams["encoder"])[layer].float().cpu().numpy()
             ends = np.cumsum([len(sequences[n]) for n in group])
             for n, states_LD in zip(group, np.split(states_TD, ends[:-1]), strict=True):
-                found[n] = states_LD.copy()
-        return found
+                states[n] = states_LD.copy()
+        return states
 
     def fill(self, text: str, k: int = 5) -> list[list[tuple[str, float]]]:
         """For every mask in the text, the k likeliest tokens with their probabilities.
@@ -82,15 +84,17 @@ class Model:
         Raises:
             UserError: The text has no mask, or the model no masked-LM head.
         """
-        if k < 1:
-            raise UserError(f"k {k}: at least one token a mask can be told")
+        if not isinstance(k, int) or k < 1:
+            raise UserError(f"k {found(k)}: must be a whole number, at least one token for a mask")
+        if not isinstance(text, str):
+            raise UserError(f"{found(text)}: must be one text with masks")
         if "masked_lm" not in self.network.heads:
             raise UserError(f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks")
         mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
         (ids,) = self._sequences([text])
         places = np.flatnonzero(ids == self.tokenizer.mask)
         if not len(places):
-            raise UserError(f"{text!r}: holds no mask; write {mask} where a token is wanted")
+            raise UserError(f"{found(text)}: holds no mask; write {mask} where a token is wanted")
         with torch.inference_mode():
             states_MD = self.network.states(self._batch([ids]))[torch.from_numpy(places).to(self.device)]
             # the matrix may have more rows than the tokenizer has tokens
@@ -101,22 +105,18 @@ class Model:
 
     def _sequences(self, texts: Sequence[str] | Sequence[Sequence[int]]) -> list[Array]:
         """Checked token ids [L] of each."""
-        if isinstance(texts, str):
-            raise UserError("texts must be a list of texts or of lists of ids; put the one text in a list")
-        given: list[Any] = list(texts)
+        given = as_list(texts, TEXTS)
         encoded: dict[int, Array] = {}
-        if words := {n: text for n, text in enumerate(given) if isinstance(text, str)}:
+        if words := {n: text for n, text in enumerate(given) if is_text(text)}:
             pieces = self.tokenizer.encode(list(words.values()))
             around = self.tokenizer.cls, self.tokenizer.sep
             encoded = {n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)}
-        found = [encoded[n] if n in encoded else np.asarray(text) for n, text in enumerate(given)]
-        for n, ids in enumerate(found):
+        sequences = [encoded[n] if n in encoded else _ids(n, ids) for n, ids in enumerate(given)]
+        for n, ids in enumerate(sequences):
             self._check(n, ids)
-        return found
+        return sequences
 
     def _check(self, n: int, ids: Array) -> None:
-        if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
-            raise UserError(f"sequence {n}: must be a text or a list of one or more token ids")
         if len(ids) > self.shape.max_length:
             raise UserError(f"sequence {n}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}")
         if ids.min() < 0 or ids.max() >= self.shape.vocab_size:
@@ -126,3 +126,14 @@ class Model:
     def _batch(self, sequences: list[Array]) -> Batch:
         stream = Stream(np.concatenate(sequences), np.array([len(ids) for ids in sequences]))
         return collate(Example({"encoder": stream})).to(self.device)
+
+
+def _ids(n: int, given: Any) -> Array:
+    """Token ids [L] that somebody gave, one at least."""
+    try:
+        ids = np.asarray(given)
+    except (ValueError, TypeError, RuntimeError):  # lists of different lengths in a list, a GPU's tensor
+        ids = np.empty(0)
+    if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
+        raise UserError(f"sequence {n}: must be a text or a list of one or more token ids; found {found(given)}")
+    return ids

@@ -84,6 +84,11 @@ class Task(Objective):
         """Whether the head reads every token's state, not only those where it answers."""
         return False
 
+    @property
+    @abstractmethod
+    def fits(self) -> str:
+        """What a row of Python values is, in words."""
+
     @abstractmethod
     def fit(self, path: Path) -> tuple[Self, Rows]:
         """Read the training file, and settle what it decides: labels, columns, weights."""
@@ -98,7 +103,7 @@ class Task(Objective):
 
     @abstractmethod
     def rows(self, inputs: Sequence[Any]) -> Rows:
-        """Rows of Python values, without labels."""
+        """Rows of Python values, without labels. Raises `UserError` naming the first row that is none."""
 
     @abstractmethod
     def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator
 
-from unmask.errors import UserError
+from unmask.errors import UserError, found, is_text
 from unmask.tasks import _columns
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, sigmoid, softmax
 from unmask.text.example import Array, Example, Targets
@@ -86,6 +86,11 @@ class Classify(Task):
         """Whether the head pools all states."""
         return self.pool in ("mean", "max", "attention")
 
+    @property
+    def fits(self) -> str:
+        """A text, or two."""
+        return "a text" if self.text_pair is None else "two texts"
+
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
         """The family's classifier, with the shape's own dropout."""
         from unmask.nn.task_heads import classifier
@@ -137,12 +142,11 @@ class Classify(Task):
 
     def rows(self, inputs: Sequence[Any]) -> Rows:
         """Texts, or pairs of texts."""
-        texts = [(value,) if isinstance(value, str) else tuple(value) for value in inputs]
+        texts = [tuple(value) if isinstance(value, list | tuple) else (value,) for value in inputs]
         wanted = 1 if self.text_pair is None else 2
         for n, row in enumerate(texts):
-            if len(row) != wanted or not all(isinstance(text, str) and text.strip() for text in row):
-                what = "a text" if wanted == 1 else "two texts"
-                raise UserError(f"row {n + 1}: must be {what}, not empty; found {inputs[n]!r}")
+            if len(row) != wanted or not all(is_text(text) and text.strip() for text in row):
+                raise UserError(f"row {n + 1}: must be {self.fits}, not empty; found {found(inputs[n])}")
         return Rows("rows", texts, None, list(range(1, len(texts) + 1)))
 
     def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:

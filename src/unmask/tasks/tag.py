@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from unmask.errors import UserError
+from unmask.errors import UserError, found, is_text
 from unmask.tasks import _chunks as chunks
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, softmax
 from unmask.text.example import Array, Example, Stream, Targets
@@ -56,6 +56,11 @@ class Tag(Task):
         """F1 of whole stretches; accuracy where tags do not mark stretches."""
         return "f1" if self.chunked else "accuracy"
 
+    @property
+    def fits(self) -> str:
+        """Words."""
+        return "a list of words"
+
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
         """The family's choice for each word, with the shape's own dropout."""
         from unmask.nn.task_heads import tagger
@@ -82,8 +87,8 @@ class Tag(Task):
     def rows(self, inputs: Sequence[Any]) -> Rows:
         """Sentences as lists of words."""
         for n, words in enumerate(inputs):
-            if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
-                raise UserError(f"row {n + 1}: must be a list of words, none of them empty; found {words!r}")
+            if not isinstance(words, list | tuple) or not words or not all(is_text(word) and word for word in words):
+                raise UserError(f"row {n + 1}: must be {self.fits}, none of them empty; found {found(words)}")
         return Rows("rows", [tuple(words) for words in inputs], None, list(range(1, len(inputs) + 1)))
 
     def encode(self, rows: Rows, tokenizer: Tokenizer) -> Encoded:

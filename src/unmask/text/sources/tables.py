@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError, first_line
+from unmask.errors import UserError, first_line, is_text
 from unmask.text.sources.files import format_of, lines
 
 Row = list[Any]
@@ -143,6 +143,8 @@ def _json_lines(path: Path, encoding: str) -> Table:
             raise UserError(f"{path}:{place}: not JSON ({error}); one object a line is wanted") from None
         if not isinstance(value, dict):
             raise UserError(f"{path}:{place}: must be a JSON object, {{…}}, one a line; found {type(value).__name__}")
+        if "\\u" in line and not is_text(json.dumps(value, ensure_ascii=False)):
+            raise UserError(f"{path}:{place}: half a character (a lone surrogate); mend the line")
         objects.append(value)
         places.append(place)
     names = list(dict.fromkeys(name for value in objects for name in value))
