@@ -19,6 +19,9 @@ COUNTED = ("cut_rows", "cut_tokens", "cut_words", "split_rows", "blank_lines")  
 class Predict(Config):
     """Say what a fine-tuned model says of every row of a file.
 
+    For a tagger a file has a word a line, in columns as for training, or plain sentences, one a line, which are cut at
+    blanks, or by characters where training's words are characters. It is told which was read.
+
     The rows are written with their labels and probabilities, in the order of the file: as a table (.tsv, .csv), as
     JSON lines with every label's probability (.jsonl), or, of tagged words, in columns (.conll).
     """
@@ -54,5 +57,6 @@ class Predict(Config):
             sys.stdout.write(text)
         facts = {**encoded.facts, **rows.facts}
         told = [f"{facts[name]} {name.replace('_', ' ')}" for name in COUNTED if facts.get(name)]
+        told += [f"read as {facts['read_as']}"] if "read_as" in facts else []
         print(f"{self.file}: {len(rows):,} rows" + "".join(f", {fact}" for fact in told), file=sys.stderr)
         return predictions

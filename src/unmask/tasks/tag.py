@@ -14,7 +14,7 @@ from unmask.tasks import _chunks as chunks
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, softmax
 from unmask.text.example import Array, Example, Stream, Targets
 from unmask.text.sampling.batches import Dataset
-from unmask.text.sources import conll
+from unmask.text.sources import conll, plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,14 @@ class Tag(Task):
     digits: bool | None = Field(
         None,
         description="Take a character's place away (科0 技1, as in Weibo NER); by default if every word has one",
+    )
+    columns: int | None = Field(
+        None, ge=1, description="How many there are, to tell files without tags; by default those of the training file"
+    )
+    characters: bool | None = Field(
+        None,
+        description="Whether plain sentences to be tagged are cut by characters, as Chinese is often tagged, or at "
+        "blanks; by default as training's words are",
     )
     encoding: str = Field("utf-8", description="Encoding of the files")
     long: Literal["split", "cut"] = Field(
@@ -76,13 +84,34 @@ class Tag(Task):
         rows = _rows(sentences, stretches)
         assert rows.labels is not None
         known = {label for labels in rows.labels for label in labels}
-        return self.settle(chunks.labels_of(known) if stretches else in_order(known), rows), rows
+        characters = plain.are_characters([word for words in sentences.words for word in words])
+        if self.characters is not None:
+            characters = self.characters
+        given = {"columns": sentences.columns, "characters": characters}
+        settled = self.model_copy(update=given)
+        return settled.settle(chunks.labels_of(known) if stretches else in_order(known), rows), rows
 
     def read(self, path: Path, labelled: bool = True) -> Rows:
-        """Sentences of a file in columns."""
+        """Sentences of a file in columns; without labels, of a file of plain sentences too."""
+        if not labelled and (found := plain.read(path, bool(self.characters), self._is_row, self.encoding)):
+            rows = _rows(found, self.chunked)
+            how = "by characters" if self.characters else "at blanks"
+            rows.facts["read_as"] = f"sentences, one a line, cut {how}"
+            return rows
         rows = _rows(self._sentences(path, labelled), self.chunked)
         self.check(rows)
         return rows
+
+    def _is_row(self, cells: list[str]) -> bool:
+        """Whether the cells of a line look like a word, perhaps with a tag, and not like a sentence's words."""
+        if len(cells) == 1:
+            return not self.characters or len(cells[0]) == 1 or conll.without_place(cells[0]) != ""
+        if len(cells) + 1 == self.columns:
+            return True  # as in training, without the tags
+        tag = cells[min(self.tag_column or len(cells), len(cells)) - 1]
+        if not any(map(str.isalnum, tag)):
+            return False  # a full stop is a part of speech in some files, and the end of a sentence in all
+        return tag in self.labels or (self.chunked and bool(chunks.TAG.fullmatch(tag)))
 
     def rows(self, inputs: Sequence[Any]) -> Rows:
         """Sentences as lists of words."""
@@ -183,6 +212,11 @@ class Tag(Task):
         found = conll.read(path, self.word_column, self.tag_column, self.digits, self.encoding, labelled)
         if labelled and found.tags is None:
             raise UserError(f"{path}:{found.places[0]}: has one column; words and tags are wanted, in two or more")
+        if plain.are_sentences([word for words in found.words for word in words]):
+            raise UserError(
+                f"{path}:{found.places[0]}: {found.words[0][0][:12]!r} and the like are whole sentences, as it seems; "
+                "a word a line is wanted" + ("" if labelled else ", or sentences with blanks between their words")
+            )
         return found
 
     def _targets(self, rows: Rows, row: Array, word: Array) -> Array:

@@ -21,6 +21,7 @@ class Sentences:
     words: list[tuple[str, ...]]
     tags: list[tuple[str, ...]] | None
     places: list[int]  # line of each sentence's first word, from 1
+    columns: int = 1
     documents: int = 0  # lines that only say that a document begins
     digits: bool = False  # whether words were a character and its place, 科0 技1, and the place was taken away
 
@@ -57,7 +58,7 @@ def read(
     words = [tuple(row[word - 1] for row in sentence) for sentence in sentences]
     _refuse_texts(path, words, places)
     tags = [tuple(row[tag - 1] for row in sentence) for sentence in sentences] if tagged and tag != word else None
-    return _digits(Sentences(path, words, tags, places, documents), digits)
+    return _digits(Sentences(path, words, tags, places, width, documents), digits)
 
 
 def _rows(path: Path, encoding: str) -> tuple[list[list[list[str]]], list[int], int, int]:
@@ -66,18 +67,18 @@ def _rows(path: Path, encoding: str) -> tuple[list[list[list[str]]], list[int], 
     places: list[int] = []
     documents, inside, width, first = 0, False, 0, 0
     for number, line in enumerate(lines(path, encoding), 1):
-        cells = _cells(line)
-        if not cells or cells[0] == DOCUMENT:
-            documents += bool(cells)
+        row = cells(line)
+        if not row or row[0] == DOCUMENT:
+            documents += bool(row)
             inside = False
             continue
-        if width and len(cells) != width:
-            raise UserError(f"{path}:{number}: has {len(cells)} columns where line {first} has {width}")
+        if width and len(row) != width:
+            raise UserError(f"{path}:{number}: has {len(row)} columns where line {first} has {width}")
         if not inside:
             sentences.append([])
             places.append(number)
-        width, first, inside = len(cells), first or number, True
-        sentences[-1].append(cells)
+        width, first, inside = len(row), first or number, True
+        sentences[-1].append(row)
     return sentences, places, documents, width
 
 
@@ -90,7 +91,7 @@ def _refuse_texts(path: Path, words: list[tuple[str, ...]], places: list[int]) -
                 raise UserError(f"{path}:{line}: the word {shown!r} holds a space; a word a line is wanted, not texts")
 
 
-def _cells(line: str) -> list[str]:
+def cells(line: str) -> list[str]:
     """A line's cells. Only tabs and spaces separate: a wide Chinese space is a word."""
     if not line.strip(" \t"):
         return []
@@ -98,7 +99,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _digits(sentences: Sentences, digits: bool | None) -> Sentences:
-    characters = [tuple(map(_without_place, words)) for words in sentences.words]
+    characters = [tuple(map(without_place, words)) for words in sentences.words]
     whole = all(map(all, characters))
     if digits and not whole:
         n = next(n for n, words in enumerate(characters) if not all(words))
@@ -108,7 +109,7 @@ def _digits(sentences: Sentences, digits: bool | None) -> Sentences:
     return replace(sentences, words=characters, digits=True) if digits or (digits is None and whole) else sentences
 
 
-def _without_place(word: str) -> str:
+def without_place(word: str) -> str:
     """The character; nothing if the word is not a character and its place."""
     found = _PLACED.fullmatch(word)
     return found[1] if found else ""
