@@ -121,13 +121,71 @@ def test_columns_are_found_by_name_by_number_and_by_sense(tmp_path):
 
 
 def test_a_header_nobody_knows_is_not_taken_for_a_row(tmp_path):
-    lines = ["Quality\t#1 String", *(f"{n % 2}\ttext {n}" for n in range(20))]
+    lines = ["Quality\t#1 String", *(f"{['good', 'bad'][n % 2]}\ttext {n}" for n in range(20))]
     path = file(tmp_path, "a.tsv", "\n".join(lines))
     with pytest.raises(UserError, match=r"a\.tsv:1: the label 'Quality' is found in no other row.*--task\.header"):
         Classify().fit(path)
     task, rows = Classify(header=True, label="1").fit(path)
     assert (task.text, task.label, len(rows)) == ("#1 String", "Quality", 20)
     assert task.read(path).texts == rows.texts  # other files are known by the same names
+
+
+SPEAKERS = [("utterance", "polarity"), *((f"some words {n}", n % 2) for n in range(6))]
+PARAPHRASES = [
+    ("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"),
+    *((n % 2, 70 + n, 90 + n, f"some words {n}", f"other words {n}") for n in range(12)),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        (SPEAKERS, ("utterance", None, "polarity")),
+        ([("comment_text", "label"), ("fine", "good"), ("poor", "bad")], ("comment_text", None, "label")),
+        ([("id", *SPEAKERS[0]), *((n, *row) for n, row in enumerate(SPEAKERS[1:]))], ("utterance", None, "polarity")),
+        (PARAPHRASES, ("#1 String", "#2 String", "Quality")),
+        ([("id", "id", "text", "label"), (1, 1, "fine", "good"), (2, 2, "poor", "bad")], ("text", None, "label")),
+    ],
+)
+def test_columns_whose_names_nobody_knows_are_read_where_one_reading_is_left(tmp_path, rows, wanted):
+    lines = ["\t".join(map(str, row)) for row in rows]
+    task, found = Classify().fit(file(tmp_path, "a.tsv", "\n".join(lines)))
+    assert (task.text, task.text_pair, task.label) == wanted and len(found) == len(rows) - 1
+    assert task.read(tmp_path / "a.tsv").texts == found.texts
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("text\ttext\tlabel", r"has 2 columns named 'text'; say which by its number, --task\.text 1 or 2; its columns"),
+        ("text\tlabel\tLabel", r"has 2 columns named 'label'; say which by its number, --task\.label 2 or 3; its col"),
+        ("headline\tsummary\tlabel", r"the text; name the columns with --task\.text and --task\.label.*'summary'"),
+        ("a\ta\tlabel", "no column is known to hold the text"),
+    ],
+)
+def test_columns_of_which_two_could_be_meant_are_refused_with_the_options_to_give(tmp_path, header, wanted):
+    path = file(tmp_path, "a.tsv", f"{header}\nthis one\tthat one\tx\nthat one\tthis one\ty\n")
+    with pytest.raises(UserError, match=wanted) as told:
+        Classify().fit(path)
+    assert "\n" not in str(told.value)
+    assert Classify(text="1", label="3", header=True).fit(path)[1].texts == [("this one",), ("that one",)]
+
+
+def test_two_columns_of_few_values_are_no_guess(tmp_path):
+    rows = "".join(f"some words {n}\t{n % 3}\t{n % 2}\n" for n in range(12))
+    with pytest.raises(UserError, match=r"no column is known to hold labels; name the columns with --task\.text and"):
+        Classify().fit(file(tmp_path, "a.tsv", "utterance\tpart\tpolarity\n" + rows))
+
+
+def test_a_row_is_not_taken_for_a_header(tmp_path):
+    rows = Classify().fit(file(tmp_path, "a.tsv", "fine film\tgood\t7\n4\tbad\t8\n5\tgood\t9\n6\tbad\t7\n"))[1]
+    assert len(rows) == 4
+
+
+def test_a_name_given_twice_in_an_object_is_refused(tmp_path):
+    path = file(tmp_path, "a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "text": "c", "label": 0}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl:2: 'text' is given twice"):
+        Classify().fit(path)
 
 
 def test_labels_that_training_lacks_are_named_with_file_and_row(tmp_path):
@@ -240,6 +298,8 @@ def test_real_files_are_read_whole():
     task, rows = Classify().fit(DATA / "sst-2" / "train.tsv.gz")
     assert len(rows) == 60_614 and task.labels == ("0", "1")
     assert len(task.read(DATA / "sst-2" / "test.tsv")) == 872
+    task, rows = Classify().fit(DATA / "mrpc" / "msr-para-train.tsv")
+    assert (task.text, task.text_pair, task.label) == ("#1 String", "#2 String", "Quality") and len(rows) == 3_576
     task, rows = Classify(header=True, text="4", text_pair="5", label="1").fit(DATA / "mrpc" / "msr-para-train.tsv")
     assert len(rows) == 3_576 and len(task.read(DATA / "mrpc" / "msr-para-test.tsv")) == 1_725
     assert len(Classify().fit(DATA / "zh_afqmc" / "train.txt.gz")[1]) == 34_334

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from unmask.errors import UserError
-from unmask.text.sources.tables import Table, text_of
+from unmask.text.sources.tables import Row, Table, text_of
 
 TEXTS = (
     *("text", "text_a", "sentence1", "premise", "question1", "question", "sentence", "review", "content"),
@@ -27,10 +28,24 @@ class Columns:
     label: str
 
 
-def looks_a_header(cells: list[str], *asked: str | None) -> bool:
-    """Whether a first line names columns: one that was asked for, or two (of one column, one) with common names."""
-    known = sum(cell.lower() in KNOWN for cell in cells)
-    return known >= min(2, len(cells)) or any(name in cells for name in asked if name and not name.isdigit())
+def looks_a_header(first: list[str], rows: list[Row], *asked: str | None) -> bool:
+    """Whether a first line names columns.
+
+    It does where it has a name that was asked for, or two common ones (of one column, one), or one that stands nowhere
+    below, or where it has a word above nothing but numbers.
+    """
+    known = [cell.lower() in KNOWN for cell in first]
+    if sum(known) >= min(2, len(first)) or any(name in first for name in asked if name and not name.isdigit()):
+        return True
+    if any(map(_is_number, first)):
+        return False  # no name
+    below = [{text_of(cell).strip() for cell in column} for column in zip(*rows, strict=False)]
+    if len(rows) < 2 or len(below) != len(first):
+        return False
+    return any(
+        (common and name not in cells) or (name and not _is_number(name) and all(map(_is_number, cells)))
+        for name, common, cells in zip(first, known, below, strict=True)
+    )
 
 
 def choose(table: Table, text: str | None, text_pair: str | None, label: str | None) -> Columns:
@@ -40,7 +55,7 @@ def choose(table: Table, text: str | None, text_pair: str | None, label: str | N
         UserError: a column is absent, or none can be told to be the one; names the columns there are.
     """
     given = [table.column(name, option) for name, option in _asked(text, text_pair, label)]
-    label_at = table.column(label, "--task.label") if label else _label(table, given)
+    label_at = table.column(label, "--task.label") if label else _label(table, set(given))
     taken = {*given, label_at}
     text_at = table.column(text, "--task.text") if text else _text(table, taken)
     taken.add(text_at)
@@ -61,29 +76,45 @@ def _name(table: Table, at: int) -> str:
     return table.names[at] if table.names and unique else str(at + 1)
 
 
-def _find(table: Table, known: tuple[str, ...], taken: set[int]) -> int | None:
+def _find(table: Table, known: tuple[str, ...], taken: set[int], option: str) -> int | None:
     names = [name.lower() for name in table.names or []]
-    return next((names.index(name) for name in known if name in names and names.index(name) not in taken), None)
+    for name in known:
+        places = [n for n, other in enumerate(names) if other == name and n not in taken]
+        if len(places) > 1:
+            numbers = " or ".join(str(n + 1) for n in places)
+            raise UserError(
+                f"{table.path}: has {len(places)} columns named {name!r}; say which by its number, {option} {numbers}; "
+                f"{table.columns}"
+            )
+        if places:
+            return places[0]
+    return None
 
 
-def _label(table: Table, taken: list[int]) -> int:
-    """The column with a label's name; without a header, the one with the fewest different values."""
-    found = _find(table, LABELS, set(taken))
+def _label(table: Table, taken: set[int]) -> int:
+    """The column with a label's name; else the only one with few values, or without a header that with the fewest."""
+    found = _find(table, LABELS, taken, "--task.label")
+    kinds = {n: len({text_of(row[n]) for row in table.rows}) for n in range(table.width) if n not in taken}
     if found is None and table.names is None and table.width > 1:
-        kinds = {n: len({text_of(row[n]) for row in table.rows}) for n in range(table.width) if n not in taken}
         found = min(kinds, key=lambda n: (kinds[n], -n), default=None)
+    if found is None and table.names:
+        few = [n for n, count in kinds.items() if 1 < count <= len(table.rows) / 2]
+        found = few[0] if len(few) == 1 else None
     if found is None:
-        raise UserError(f"{table.path}: no column is known to hold labels; name it with --task.label; {table.columns}")
+        raise UserError(f"{table.path}: no column is known to hold labels; {_name_them(table)}")
     return found
 
 
 def _text(table: Table, taken: set[int]) -> int:
-    found = _find(table, TEXTS, taken)
+    """The column with a text's name; else the only one left that is not all numbers, or the first of two alike."""
+    found = _find(table, TEXTS, taken, "--task.text")
     left = [n for n in range(table.width) if n not in taken]
-    if found is None and (len(left) == 1 or (table.names is None and len(left) == 2)):
+    if table.names:
+        left = [n for n in left if not all(_is_number(text_of(row[n])) for row in table.rows)]
+    if found is None and (len(left) == 1 or (len(left) == 2 and (table.names is None or _are_alike(table, *left)))):
         found = left[0]
     if found is None:
-        raise UserError(f"{table.path}: no column is known to hold the text; name it with --task.text; {table.columns}")
+        raise UserError(f"{table.path}: no column is known to hold the text; {_name_them(table)}")
     return found
 
 
@@ -91,7 +122,30 @@ def _pair(table: Table, text_at: int, taken: set[int]) -> int | None:
     if table.names is None:  # text, text, label
         left = [n for n in range(table.width) if n not in taken]
         return left[0] if table.width == 3 and len(left) == 1 else None
-    return _find(table, PAIRS, taken) if table.names[text_at].lower() in FIRST_OF_PAIR else None
+    if table.names[text_at].lower() not in KNOWN:
+        return next((n for n in range(table.width) if n not in taken and _are_alike(table, text_at, n)), None)
+    found = _find(table, PAIRS, taken, "--task.text_pair")
+    return found if table.names[text_at].lower() in FIRST_OF_PAIR else None
+
+
+def _are_alike(table: Table, one: int, other: int) -> bool:
+    """Whether two names differ by their numbers alone: ``#1 String`` and ``#2 String``."""
+    names = [(table.names or [])[n] for n in (one, other)]
+    return names[0] != names[1] and len({re.sub(r"\d+", "", name) for name in names}) == 1
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(cell) and float(cell) is not None
+    except ValueError:
+        return False
+
+
+def _name_them(table: Table) -> str:
+    return (
+        "name the columns with --task.text and --task.label, and of two texts the other with --task.text_pair; "
+        f"{table.columns}"
+    )
 
 
 def refuse_header_as_row(table: Table, label: str) -> None:

@@ -123,7 +123,7 @@ class Classify(Task):
 
     def fit(self, path: Path) -> tuple[Self, Rows]:
         """Read the training file; settle columns, labels and weights."""
-        table = self._table(path, lambda cells: _columns.looks_a_header(cells, self.text, self.label))
+        table = self._table(path, lambda first, rows: _columns.looks_a_header(first, rows, self.text, self.label))
         chosen = _columns.choose(table, self.text, self.text_pair, self.label)
         if self.header is None:
             _columns.refuse_header_as_row(table, chosen.label)
@@ -136,7 +136,7 @@ class Classify(Task):
 
     def read(self, path: Path, labelled: bool = True) -> Rows:
         """Rows of a table; a file of one column holds texts."""
-        rows = self._rows(self._table(path, lambda cells: self._settled.text in cells), labelled)
+        rows = self._rows(self._table(path, lambda first, _: self._settled.text in first), labelled)
         self.check(rows)
         return rows
 
@@ -223,7 +223,7 @@ class Classify(Task):
         assert self.text is not None and self.label is not None  # by fit
         return _columns.Columns(self.text, self.text_pair, self.label)
 
-    def _table(self, path: Path, is_header: Callable[[list[str]], bool]) -> Table:
+    def _table(self, path: Path, is_header: Callable[[list[str], list[tables.Row]], bool]) -> Table:
         header = is_header if self.header is None else self.header
         return tables.read(path, header, self.quotes, self.encoding)
 

@@ -13,7 +13,7 @@ from unmask.errors import UserError, first_line, is_text
 from unmask.text.sources.files import format_of, lines
 
 Row = list[Any]
-Header = bool | Callable[[list[str]], bool]
+Header = bool | Callable[[list[str], list[Row]], bool]  # of the first line's cells and of the lines below
 JSON = (".jsonl", ".ndjson", ".json")
 
 
@@ -64,7 +64,7 @@ def read(path: Path, header: Header = False, quotes: bool | None = None, encodin
     Args:
         path: ``.jsonl`` holds an object a line and ``.parquet`` what it says; ``.csv`` is separated by commas or
             semicolons, or by tabs if its first line has one; everything else is separated by tabs.
-        header: whether the first line of a csv or tsv file names the columns, or what can tell it by its cells.
+        header: whether the first line of a csv or tsv file names the columns, or what can tell it from the others.
         quotes: whether quotation marks enclose cells; none: not where tabs separate, for there they are text.
         encoding: of text files.
 
@@ -93,7 +93,7 @@ def _separated(path: Path, header: Header, quotes: bool | None, encoding: str) -
     blank, names = len(found) - len(filled), None
     if filled:
         first = [cell.strip() for cell in filled[0][1]]
-        if header(first) if callable(header) else header:
+        if header(first, [row for _, row in filled[1:]]) if callable(header) else header:
             names = first
             filled = filled[1:]
     return _even(Table(path, names, [row for _, row in filled], [place for place, _ in filled], blank))
@@ -138,7 +138,9 @@ def _json_lines(path: Path, encoding: str) -> Table:
             blank += 1
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_once)
+        except KeyError as error:
+            raise UserError(f"{path}:{place}: {error} is given twice; once is wanted") from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{place}: not JSON ({error}); one object a line is wanted") from None
         if not isinstance(value, dict):
@@ -149,6 +151,14 @@ def _json_lines(path: Path, encoding: str) -> Table:
         places.append(place)
     names = list(dict.fromkeys(name for value in objects for name in value))
     return Table(path, names, [[value.get(name) for name in names] for value in objects], places, blank)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a name that is given twice the first value would be lost."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise KeyError(next(name for n, (name, _) in enumerate(pairs) if name in dict(pairs[:n])))
+    return made
 
 
 def _parquet(path: Path) -> Table:
