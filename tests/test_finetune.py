@@ -225,7 +225,7 @@ def test_repeating_a_finished_run_trains_nothing(home, classifier, monkeypatch):
         ({"test": "none.tsv"}, r"none\.tsv: cannot be read"),
         ({"task.length": 49}, r"--task\.length 49: the model reads up to 48 tokens"),
         ({"seeds": [1, 1]}, r"seeds: 1,1: one is given twice"),
-        ({"task.pool": "sum"}, r"task\.classify\.pool sum: must be one of cls, mean, max, attention"),
+        ({"task.pool": "sum"}, r"task\.classify\.pool sum: must be one of cls, last, mean, max, attention"),
         ({"tuning": "freeze_first"}, r"tuning\.freeze_first\.n is missing"),
         ({"task": "tag"}, r"train\.tsv:2: the word .* holds a space; a word a line is wanted"),
     ],
