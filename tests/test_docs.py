@@ -135,6 +135,19 @@ def test_the_page_of_methods_is_up_to_date():
     assert made.stdout == (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), "run python docs/make_methods.py"
 
 
+def test_the_pictures_of_objectives_are_up_to_date():
+    code = (
+        "import make_pictures as made; files = made.files(); pictures = made.HOME / 'pictures'\n"
+        "wrong = [p.name for p in pictures.iterdir() if p not in files]\n"
+        "wrong += [p.name for p, text in files.items() if not p.exists() or p.read_text(encoding='utf-8') != text]\n"
+        "print(*wrong)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "docs", capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.strip() == "", "run python docs/make_pictures.py"
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     config = build(Pretrain, {"corpus": "corpora/x", "out": "runs/x"}, recipe)

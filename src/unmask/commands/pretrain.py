@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from unmask.config import choice
 from unmask.models.shape import Shape
-from unmask.objectives.base import Objective
+from unmask.objectives.base import Objective, in_turn
 from unmask.presets import PRESETS, USUAL, name_of, resolve
 from unmask.text.sampling import plan
 from unmask.training.settings import Training
@@ -64,8 +64,7 @@ class Pretrain(Training):
     @property
     def objectives(self) -> dict[str, Objective]:
         """The chosen objectives by name, each after those that it follows."""
-        chosen: dict[str, Objective] = self.objective.chosen  # type: ignore[attr-defined]
-        return dict(sorted(chosen.items(), key=lambda item: bool(item[1].follows)))
+        return in_turn(self.objective.chosen)  # type: ignore[attr-defined]
 
     @property
     def shape(self) -> Shape:

@@ -86,3 +86,8 @@ class Objective(Config):
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
         """Held-out figures that are not means themselves but made of some."""
         return {}
+
+
+def in_turn(chosen: Mapping[str, Objective]) -> dict[str, Objective]:
+    """The same objectives, each after those that it follows."""
+    return dict(sorted(chosen.items(), key=lambda item: bool(item[1].follows)))

@@ -13,8 +13,14 @@ from typing import Any
 HERE = Path(__file__).parent
 
 
-def render(template: Path, values: dict[str, Any], style: str = "", script: str = "") -> str:
+def page(template: Path, values: dict[str, Any], style: str = "", script: str = "") -> str:
     """A page of this template, with its own style and its own script, beside which none will run."""
+    style = (HERE / "style.css").read_text(encoding="utf-8").strip() + style
+    return render(template, {**values, "style": style, "script": script, "script_hash": _hash(script)})
+
+
+def render(template: Path, values: dict[str, Any]) -> str:
+    """Any template; those beside it, and what pages share, can be had by name."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -25,9 +31,7 @@ def render(template: Path, values: dict[str, Any], style: str = "", script: str 
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    style = (HERE / "style.css").read_text(encoding="utf-8").strip() + style
-    page = environment.get_template(template.name)
-    return page.render(**values, style=style, script=script, script_hash=_hash(script))
+    return environment.get_template(template.name).render(**values)
 
 
 def _hash(script: str) -> str:

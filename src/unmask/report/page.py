@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from vl_convert import javascript_bundle
 
+from unmask import pages
 from unmask.disk import replace_file
 from unmask.errors import UserError
-from unmask.pages import render
 from unmask.report import charts, samples, tables, words
 from unmask.report.run import Run, read_run
 from unmask.training.progress import duration
@@ -154,7 +154,7 @@ def _listed(run: Run, out: Path) -> dict[str, str]:
 
 
 def _write(path: Path, template: str, values: dict[str, Any]) -> Path:
-    page = render(HERE / template, values, script=_script() if values["charts"] else "")
+    page = pages.page(HERE / template, values, script=_script() if values["charts"] else "")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())
     return path

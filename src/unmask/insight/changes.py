@@ -1,0 +1,89 @@
+"""What became of each token, found by laying what a model is given beside the text it was made of.
+
+B tokens before, A tokens after. Tokens are numbers that a `Trail` gave: no two of a text's are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from unmask.text.example import Array
+
+State = Literal["special", "seen", "kept", "hidden", "random", "moved", "removed"]
+
+MEANINGS: dict[State, str] = {
+    "seen": "as it stands in the text",
+    "hidden": "the model does not see what stood here",
+    "random": "a token drawn at random stands here instead",
+    "kept": "as it stands in the text, and asked for all the same",
+    "moved": "stood somewhere else in the text",
+    "removed": "taken out: the model does not see that it is missing",
+    "special": "special token",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A token after, or one that is no longer there."""
+
+    state: State
+    place: int | None  # in what is after; None: it was taken out
+    was: list[int]  # the tokens it stands for, if others
+
+
+def in_place(before: Array, after: Array, special: Array) -> list[Change]:
+    """Both have the same length: each token is compared with that at its own place."""
+    known = set(before.tolist())
+    return [
+        Change(_state(b, a, special, known), place, [] if a == b else [b])
+        for place, (b, a) in enumerate(zip(before.tolist(), after.tolist(), strict=True))
+    ]
+
+
+def aligned(before: Array, after: Array, special: Array, removed: bool) -> list[Change]:
+    """Lengths differ: the longest stretches that both have are laid on each other.
+
+    Args:
+        before: [B] the text.
+        after: [A] what was made of it.
+        special: whether a number is a special token.
+        removed: whether to tell what is missing.
+    """
+    old, new = before.tolist(), after.tolist()
+    found: list[Change] = []
+    for kind, i, k, j, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found += [
+                Change(_plain(token, special), place, []) for place, token in zip(range(j, m), new[j:m], strict=True)
+            ]
+        else:
+            missing = [token for token in old[i:k] if token not in new]
+            found += _differing(range(j, m), new, missing, special, set(old), removed)
+    return found
+
+
+def _differing(
+    places: range, new: list[int], missing: list[int], special: Array, known: set[int], removed: bool
+) -> Iterator[Change]:
+    """A stretch that is not in both: what stands there stands for what is missing, or that was taken out."""
+    states = [_state(None, new[place], special, known) for place in places]
+    stand_in = next((n for n, state in enumerate(states) if state == "hidden"), None)
+    if stand_in is None and removed:
+        yield from (Change("removed", None, [token]) for token in missing)
+    for n, (place, state) in enumerate(zip(places, states, strict=True)):
+        yield Change(state, place, missing if n == stand_in else [])
+
+
+def _plain(token: int, special: Array) -> State:
+    return "special" if special[token] else "seen"
+
+
+def _state(before: int | None, after: int, special: Array, known: set[int]) -> State:
+    if after == before or (special[after] and after in known):
+        return _plain(after, special)
+    if special[after]:
+        return "hidden"
+    return "moved" if after in known else "random"
