@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+import unmask
 from fake_corpus import corpus_of
+from small_base import EXACT, base, classified
 from unmask.commands.pretrain import Pretrain
+from unmask.config import build
 from unmask.errors import UserError
 from unmask.hub.names import to_theirs
 from unmask.hub.shapes import write_shape
@@ -153,6 +156,23 @@ def test_the_shape_knows_and_the_task_reads_the_last_token():
     assert task.suited(GPT2.model_copy(update={"causal": False}), 16).pool == "cls"
     with pytest.raises(UserError, match="last or mean would fit"):
         Classify(labels=("a", "b"), pool="cls").suited(GPT2, 16)
+
+
+def test_a_causal_model_learns_nothing_that_needs_both_sides():
+    for objective in ("masked_lm", "unified_lm"):
+        with pytest.raises(UserError, match=f"{objective} cannot train gpt2-tiny; --model could be bert-tiny"):
+            build(Pretrain, {"corpus": "c", "out": "o", "objective": objective, "model": "gpt2-tiny"})
+    assert build(Pretrain, {"corpus": "c", "out": "o", "objective": "causal_lm", "model": "gpt2-tiny"}).model.causal
+
+
+def test_a_causal_classifier_is_written_as_transformers_reads_it(tmp_path):
+    pytest.importorskip("transformers")
+    home = base(tmp_path / "base", family="gpt2", norm="before", norm_eps=1e-5, segments=0, activation="gelu_tanh",
+                embedding_norm=False, causal=True)  # fmt: skip
+    train = classified(tmp_path / "train.tsv", 16, 0)
+    unmask.finetune(home, task="classify", train=train, valid=train, steps=2, out=tmp_path / "run", **EXACT)
+    notes = unmask.convert(tmp_path / "run", to="hf", out=tmp_path / "hf")
+    assert any("AutoModelForSequenceClassification" in note for note in notes)
 
 
 def test_other_objectives_are_refused_beside_it():

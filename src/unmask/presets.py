@@ -69,7 +69,7 @@ PAPERS: dict[str, str] = {
     "gpt2-medium": "Radford 2019",
 }
 
-USUAL = {"encoder": "modernbert-mini"}
+USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini"}
 "By flow of data (`Shape.flow`), the model that is taken where none is named."
 
 

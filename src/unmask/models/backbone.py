@@ -8,7 +8,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.shape import Shape
 
-FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder, "encoder_decoder": EncoderDecoder}
+FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder, "decoder": Encoder, "encoder_decoder": EncoderDecoder}
 "By `Shape.flow`."
 
 

@@ -88,7 +88,7 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
-        return "encoder_decoder" if self.decoder_layers else "encoder"
+        return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
 
     @property
     def parameters(self) -> int:

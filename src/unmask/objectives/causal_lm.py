@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class CausalLM(Objective):
     """Predict the next token from those before it (GPT). Its model sees nothing that comes after, in any use."""
+
+    flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """What hides tokens hides them from those that come after, and asks what the model could not know."""
