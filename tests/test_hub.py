@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 
@@ -17,11 +18,13 @@ from unmask.errors import UserError
 from unmask.hub.families import FAMILIES
 from unmask.hub.names import theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
+from unmask.models.backbone import backbone_of
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.network import Network
-from unmask.presets import PRESETS
+from unmask.presets import PRESETS, T5_1_1
+from unmask.presets import T5 as LIKE_T5
 from unmask.tasks.classify import Classify
 from unmask.tasks.tag import Tag
 from unmask.text.example import Example, Stream, Targets
@@ -38,7 +41,15 @@ GPT2 = Shape(
     family="gpt2", vocab_size=64, width=24, layers=2, heads=3, feed_forward=40, max_length=32, norm="before",
     norm_eps=1e-6, segments=0, activation="gelu_tanh", embedding_norm=False, causal=True, dropout=0.2,
 )  # fmt: skip
-SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2}
+BART = Shape(
+    family="bart", vocab_size=64, width=24, layers=2, decoder_layers=3, heads=3, feed_forward=40, max_length=32,
+    norm_eps=1e-5, segments=0, dropout=0.2, activation_dropout=0.3, embedding_scale="input",
+)  # fmt: skip
+NARROW = {"vocab_size": 64, "width": 24, "layers": 2, "decoder_layers": 3, "heads": 3, "head_width": 6,
+          "feed_forward": 40, "max_length": 32}  # fmt: skip
+T5 = LIKE_T5.model_copy(update=NARROW)
+NEWER = T5.model_copy(update=T5_1_1)
+SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2, "bart": BART, "t5": T5, "t5-v1.1": NEWER}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,7 @@ def tokenizer():
 def tensors_of(shape, heads=None):
     torch.manual_seed(0)
     made = hub.heads_of(shape)
-    network = Network(Encoder(shape), {name: made[name]() for name in (made if heads is None else heads)})
+    network = Network(backbone_of(shape), {name: made[name]() for name in (made if heads is None else heads)})
     return {name: torch.randn_like(p) for name, p in network.named_parameters()}
 
 
@@ -104,10 +115,11 @@ def test_every_rule_is_used(family):
     ours = {
         *tensors_of(SHAPES[family]),
         *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier", "score")),
+        "heads.decoder_lm.vocabulary",
     }
     used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in FAMILIES[family].rules.values():
-        stem = pattern.replace("#", "1").removesuffix("^T").split("{")[0]
+        stem = re.split("[{^]", pattern.replace("#", "1"))[0]
         assert any(name.startswith(stem) for name in used), pattern
 
 
@@ -136,11 +148,14 @@ def test_a_shape_without_local_layers_comes_back_with_the_same_meaning():
 
 def test_an_empty_configuration_has_their_defaults():
     transformers = pytest.importorskip("transformers")
-    for cls in (transformers.BertConfig, transformers.ModernBertConfig):
+    for cls in (transformers.BertConfig, transformers.ModernBertConfig, transformers.BartConfig, transformers.T5Config):
         bare = read_shape({"model_type": cls.model_type}, "c")
         assert bare == read_shape(cls().to_dict(), "c")
     assert read_shape({"model_type": "bert"}, "c") == PRESETS["bert-base"]
     assert read_shape({"model_type": "modernbert"}, "c") == PRESETS["modernbert-base"]
+    assert read_shape({"model_type": "t5"}, "c") == PRESETS["t5-small"]
+    still = {"attention_dropout": 0.0, "activation_dropout": 0.0}  # where the release's file says otherwise
+    assert read_shape({"model_type": "bart"}, "c") == PRESETS["bart-large"].model_copy(update=still)
 
 
 def test_settings_of_older_versions_are_understood():
@@ -175,12 +190,22 @@ def test_settings_of_older_versions_are_understood():
         ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rope_type 'yarn'"),
         ("modernbert", {"rope_parameters": "x"}, "wrong type"),
         ("modernbert", {"global_attn_every_n_layers": "x"}, "wrong type"),
+        ("bart", {"activation_function": "relu"}, "activation_function"),
+        ("bart", {"decoder_attention_heads": 4}, "decoder_attention_heads"),
+        ("bart", {"decoder_ffn_dim": 4}, "decoder_ffn_dim"),
+        ("bart", {"normalize_before": True}, "normalize_before"),
+        ("bart", {"decoder_layers": 1}, "decoder.layers.1"),
+        ("t5", {"feed_forward_proj": "gelu"}, "feed_forward_proj 'gelu'"),
+        ("t5", {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wi.weight"),
+        ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
+        ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
     ],
 )
 def test_what_has_no_place_here_is_refused_by_name(tmp_path, tokenizer, family, settings, word):
     hub.write(tmp_path / "model", SHAPES[family], tensors_of(SHAPES[family]), tokenizer)
     change_config(tmp_path / "model", **settings)
-    refused(tmp_path / "model", "config.json", word) if word != "too few tensors" else refused(tmp_path / "model", word)
+    in_tensors = word in ("too few tensors", "decoder.layers.1", "DenseReluDense.wi.weight")
+    refused(tmp_path / "model", word) if in_tensors else refused(tmp_path / "model", "config.json", word)
 
 
 @pytest.mark.parametrize("part", [{"norm": "before"}, {"segments": 0}, {"window": 8}, {"gated": True}])
@@ -206,6 +231,9 @@ OPENED_BY = {
     "bert": ["AutoModelForMaskedLM", "BertForPreTraining"],
     "modernbert": ["AutoModelForMaskedLM"],
     "gpt2": ["AutoModelForCausalLM"],
+    "bart": ["AutoModelForSeq2SeqLM"],
+    "t5": ["AutoModelForSeq2SeqLM", "T5EncoderModel", "T5ForConditionalGeneration"],
+    "t5-v1.1": ["AutoModelForSeq2SeqLM"],
 }
 
 
@@ -235,10 +263,17 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "bert": ["BertForPreTraining", "BertForMaskedLM", "BertModel", "BertForSequenceClassification"],
         "modernbert": ["ModernBertForMaskedLM", "ModernBertModel", "ModernBertForSequenceClassification"],
         "gpt2": ["GPT2LMHeadModel", "GPT2Model", "GPT2ForTokenClassification"],
+        "bart": ["BartForConditionalGeneration", "BartModel"],
+        "t5": ["T5ForConditionalGeneration", "T5Model"],
+        "t5-v1.1": ["T5ForConditionalGeneration", "T5Model"],
     }[family]
-    heads = {"ForPreTraining": ["masked_lm", "next_sentence"], "ForMaskedLM": ["masked_lm"]}
-    if family == "gpt2":
-        heads = {"": ["causal_lm"]}  # it has no weights of its own
+    heads = {
+        "ForPreTraining": ["masked_lm", "next_sentence"],
+        "ForMaskedLM": ["masked_lm"],
+        "ForConditionalGeneration": ["decoder_lm"],
+    }
+    if family in ("gpt2", "t5", "t5-v1.1"):
+        heads = {"": [*RULES_HEADS[family]]}  # it has no weights of its own
     for name in names:
         model = getattr(transformers, name)(config)
         model.save_pretrained(tmp_path / name)
@@ -255,6 +290,67 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
 
 
 RULES_HEADS = {"bert": {"masked_lm", "next_sentence"}, "modernbert": {"masked_lm"}, "gpt2": {"causal_lm"}}
+RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("scale", ["none", "output"])
+def test_t5s_answers_by_its_own_matrix_or_that_of_the_embeddings(tmp_path, tokenizer, tied, scale):
+    """Whether states are scaled is another matter, though transformers before 5 took them for one."""
+    transformers = pytest.importorskip("transformers")
+    shape = NEWER.model_copy(update={"tied": tied, "embedding_scale": scale})
+    tensors = tensors_of(shape)
+    assert ("heads.decoder_lm.vocabulary" in tensors) != tied
+    hub.write(tmp_path / "out", shape, tensors, tokenizer)
+    theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "out")
+    assert theirs.config.scale_decoder_outputs == (scale == "output")
+    assert torch.equal(theirs.lm_head.weight, theirs.shared.weight) == tied
+    theirs.save_pretrained(tmp_path / "again")
+    again = hub.read(tmp_path / "again")
+    assert again.shape == shape and again.notes == []
+    assert all(torch.equal(again.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_an_old_t5_that_is_not_tied_may_lack_its_head(tmp_path, tokenizer):
+    hub.write(tmp_path / "model", NEWER, tensors_of(NEWER), tokenizer)
+    change_tensors(tmp_path / "model", lambda tensors: {n: t for n, t in tensors.items() if n != "lm_head.weight"})
+    found = hub.read(tmp_path / "model")
+    assert found.heads == [] and found.notes == [f"no decoder_lm head: {tmp_path / 'model'} holds none"]
+
+
+def test_old_files_of_bart_and_t5_hold_the_vocabulary_several_times(tmp_path, tokenizer):
+    copies = {
+        "bart": ["lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"],
+        "t5": ["lm_head.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"],
+    }
+    extra = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    for family, names in copies.items():
+        folder, tensors = tmp_path / family, tensors_of(SHAPES[family])
+        hub.write(folder, SHAPES[family], tensors, tokenizer)
+        first = next(iter(theirs(family, "backbone.embeddings.tokens.weight")))
+        change_tensors(folder, lambda t, names=names, first=first: {**t, **{n: t[first].clone() for n in names}})
+        if family == "t5":
+            change_tensors(folder, lambda t: {**t, extra: torch.ones(32, 3)})
+        found = hub.read(folder)
+        assert found.notes == [] and found.shape == SHAPES[family]
+        assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+        change_tensors(folder, lambda t, name=names[1]: {**t, name: t[name] + 1})
+        refused(folder, f"{names[1]} differs from")
+
+
+def test_two_rows_of_barts_positions_are_read_by_nothing(tmp_path, tokenizer):
+    tensors = tensors_of(BART)
+    hub.write(tmp_path / "model", BART, tensors, tokenizer)
+    stored = load_file(tmp_path / "model" / "model.safetensors")["model.decoder.embed_positions.weight"]
+    assert torch.equal(stored[2:], tensors["backbone.decoder.embeddings.positions.weight"])
+    assert len(stored) == BART.max_length + 2 and not stored[:2].any()
+
+
+@pytest.mark.parametrize("part", [{"attention_dropout": 0.7}, {"embedding_scale": "input"}, {"positions": "learned"}])
+def test_a_t5_they_do_not_have_is_not_written(tmp_path, tokenizer, part):
+    shape = T5.model_copy(update=part)
+    with pytest.raises(UserError, match=f"model.{next(iter(part))}"):
+        hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)
 
 
 def test_old_names_are_understood(bert):

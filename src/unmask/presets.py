@@ -3,7 +3,10 @@
 BERT's sizes are those of Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
 ModernBERT's are those of Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M,
 small its 32M); tiny follows their proportions. GPT-2's are those of Radford 2019 (small, medium); tiny and mini are
-BERT's.
+BERT's. BART's are those of Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice. T5's are those of
+Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated as in
+Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the release's
+small and base; tiny and mini follow their proportions.
 """
 
 from __future__ import annotations
@@ -35,6 +38,28 @@ def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
     )  # fmt: skip
 
 
+def _bart(layers: int, width: int) -> Shape:
+    return Shape(
+        family="bart", vocab_size=50265, layers=layers, decoder_layers=layers, width=width, heads=width // 64,
+        feed_forward=4 * width, max_length=1024, norm_eps=1e-5, segments=0, activation_dropout=0.1,
+    )  # fmt: skip
+
+
+T5 = Shape(
+    family="t5", vocab_size=32128, positions="buckets", norm="before", norm_kind="rms", norm_eps=1e-6, bias=False,
+    embedding_norm=False, embedding_scale="output", activation="relu", activation_dropout=0.1, segments=0,
+)  # fmt: skip
+T5_1_1 = {
+    "family": "t5-v1.1", "activation": "gelu_tanh", "gated": True, "embedding_scale": "none", "tied": False,
+    "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0,
+}  # fmt: skip
+
+
+def _t5(layers: int, width: int, feed_forward: int, heads: int, head_width: int, **others: Any) -> Shape:
+    sizes = {"layers": layers, "decoder_layers": layers, "width": width, "feed_forward": feed_forward}
+    return T5.model_copy(update={**sizes, "heads": heads, "head_width": head_width, **others})
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -50,6 +75,18 @@ PRESETS: dict[str, Shape] = {
     "gpt2-mini": _gpt2(4, 256),
     "gpt2-small": _gpt2(12, 768),
     "gpt2-medium": _gpt2(24, 1024),
+    "bart-tiny": _bart(2, 128),
+    "bart-mini": _bart(4, 256),
+    "bart-base": _bart(6, 768),
+    "bart-large": _bart(12, 1024),
+    "t5-tiny": _t5(4, 256, 1024, 4, 64),
+    "t5-mini": _t5(4, 384, 1536, 8, 64),
+    "t5-small": _t5(6, 512, 2048, 8, 64),
+    "t5-base": _t5(12, 768, 3072, 12, 64),
+    "t5-v1.1-tiny": _t5(4, 256, 512, 4, 64, **T5_1_1),
+    "t5-v1.1-mini": _t5(4, 384, 768, 6, 64, **T5_1_1),
+    "t5-v1.1-small": _t5(8, 512, 1024, 6, 64, **T5_1_1),
+    "t5-v1.1-base": _t5(12, 768, 2048, 12, 64, **T5_1_1),
 }
 
 PAPERS: dict[str, str] = {
@@ -67,9 +104,21 @@ PAPERS: dict[str, str] = {
     "gpt2-mini": "in proportion to Radford 2019",
     "gpt2-small": "Radford 2019",
     "gpt2-medium": "Radford 2019",
+    "bart-tiny": "in proportion to Lewis 2019",
+    "bart-mini": "in proportion to Lewis 2019",
+    "bart-base": "Lewis 2019 (1910.13461)",
+    "bart-large": "Lewis 2019 (1910.13461)",
+    "t5-tiny": "Tay 2021 (2109.10686)",
+    "t5-mini": "Tay 2021 (2109.10686)",
+    "t5-small": "Raffel 2019 (1910.10683)",
+    "t5-base": "Raffel 2019 (1910.10683)",
+    "t5-v1.1-tiny": "in proportion to Raffel 2019",
+    "t5-v1.1-mini": "in proportion to Raffel 2019",
+    "t5-v1.1-small": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
+    "t5-v1.1-base": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
 }
 
-USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini"}
+USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini", "encoder_decoder": "bart-mini"}
 "By flow of data (`Shape.flow`), the model that is taken where none is named."
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     from unmask.inference.model import Model
 
+ASKED = {
+    "masked_lm": "AutoModelForMaskedLM",
+    "causal_lm": "AutoModelForCausalLM",
+    "decoder_lm": "AutoModelForSeq2SeqLM",
+}
+"By our head, the class that gives its logits there."
 NEAR = 1e-4  # of the largest number: what another order of adding up may change
 
 
@@ -83,12 +89,20 @@ def _write_run(model: Model, src: str, out: Path) -> list[str]:
 
     if (Path(src) / "config.yaml").exists():
         raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
-    config = Converted(converted_from=src, model=model.shape, objective={head: {} for head in model.heads})
+    config = Converted(converted_from=src, model=model.shape, objective=_objectives(model))
     with whole_folder(out) as beside:
         Checkpoints(beside).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
         model.tokenizer.save(beside, segments=bool(model.shape.segments))
         (beside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return []
+
+
+def _objectives(model: Model) -> dict[str, dict[str, Any]]:
+    """Those that its heads answer, by the family's own ways."""
+    from unmask.hub.families import FAMILIES
+
+    known = FAMILIES[model.shape.family].heads
+    return {known[head].objective or head: {} for head in model.heads}
 
 
 def _check(model: Model, out: Path, to: str) -> list[str]:
@@ -110,15 +124,17 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
 
 
 def _outputs(model: Model, ids: Tensor) -> dict[str, Tensor]:
-    """States [T, D] and every head's logits [T, C] of one sequence [T]."""
+    """States [T, D] and every head's logits [T, C] of one sequence [T]; a decoder reads it and writes it backwards."""
     import torch
 
     from unmask.nn.batch import collate
     from unmask.text.example import Example, Stream
 
-    batch = collate(Example({"encoder": Stream(ids.numpy(), np.array([len(ids)]))}))
+    streams = {"encoder": Stream(ids.numpy(), np.array([len(ids)]))}
+    if model.shape.decoder_layers:
+        streams["decoder"] = Stream(ids.numpy()[::-1].copy(), np.array([len(ids)]), reads="encoder")
     with torch.inference_mode():
-        states_TD = model.network.states(batch)
+        states_TD = model.network.states(collate(Example(streams)), list(streams)[-1])
         return {"states": states_TD, **{name: head(states_TD) for name, head in model.network.heads.items()}}
 
 
@@ -133,7 +149,8 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
     which, cls, wanted = _asked(model, ids, ours)
     opened = getattr(transformers, cls).from_pretrained(out)
     with torch.inference_mode():
-        theirs = opened(ids[None])[0][0]
+        decoded = {"decoder_input_ids": ids.flip(0)[None]} if model.shape.decoder_layers else {}
+        theirs = opened(ids[None], **decoded)[0][0]
     apart = (theirs - wanted).abs().max().item()
     text = model.tokenizer.decode(ids.tolist())
     (pieces,) = model.tokenizer.encode([text])
@@ -163,7 +180,7 @@ def _asked(model: Model, ids: Tensor, ours: dict[str, Tensor]) -> tuple[str, str
         with torch.inference_mode():
             logits = model.task.logits(model.network, batch)
         return "logits", f"AutoModelFor{model.task.architecture}", logits.squeeze(0)
-    for head, cls in (("masked_lm", "AutoModelForMaskedLM"), ("causal_lm", "AutoModelForCausalLM")):
+    for head, cls in ASKED.items():
         if head in model.heads:
             return head, cls, ours[head]
     return "states", "AutoModel", ours["states"]

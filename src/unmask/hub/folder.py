@@ -16,7 +16,7 @@ from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.hub.families import FAMILIES
 from unmask.hub.family import Head
-from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs, turned
+from unmask.hub.names import modern, numberless, sent, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
@@ -53,8 +53,8 @@ def read(folder: Path) -> Found:
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
     tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
-    _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
-    heads = [name for name, head in family.heads.items() if _there(shape.family, head, tensors)]
+    shape = _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
+    heads = [name for name, head in family.heads.items() if _there(shape, head, tensors)]
     sizes = _sizes(shape, heads)
     left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape.family, sizes))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
@@ -110,7 +110,7 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
     if task is None:
         there = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
         return family.architectures[
-            tuple(name for name, head in family.heads.items() if name in there or head.shown_by is None)
+            tuple(name for name, head in family.heads.items() if name in there or not head.stored(shape))
         ]
     pool = task.described().get("classifier_pooling")
     if pool is not None and pool not in family.pools:
@@ -140,20 +140,36 @@ def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     return index, tensors
 
 
-def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> None:
-    """Settle the second copies that some files hold of the vocabulary matrix and its bias."""
-    layer = FAMILIES[shape.family].vocabulary
-    for leaf, ours in (("weight", EMBEDDINGS), ("bias", "heads.masked_lm.bias")):
-        copy, original = f"{layer}.{leaf}", next(iter(theirs(shape.family, ours)), None)
-        if copy not in tensors or original in (copy, None):
-            continue
-        assert original is not None
-        copied = tensors.pop(copy)
-        kept = tensors.setdefault(original, copied)
-        if copied.dtype != kept.dtype or not torch.equal(copied, kept):
-            raise UserError(f"{path}: {copy} differs from {original}; only models that share them can be read")
+def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> Shape:
+    """Settle the second copies that some files hold of the vocabulary matrix and its bias; whether it is shared."""
+    family, own = FAMILIES[shape.family], f"{FAMILIES[shape.family].vocabulary}.weight"
+    if "tied" in family.settled and own in tensors:
+        shape = shape.model_copy(update={"tied": not _second(path, shape, tensors, own, EMBEDDINGS, may_differ=True)})
+    for layer in (family.vocabulary, *family.copies):
+        if shape.tied or layer != family.vocabulary:
+            _second(path, shape, tensors, f"{layer}.weight", EMBEDDINGS)
+    _second(path, shape, tensors, f"{family.vocabulary}.bias", "heads.masked_lm.bias")
     if not has_bias and "head.dense.weight" in tensors and "classifier.weight" not in tensors:
-        tensors.setdefault(f"{layer}.bias", torch.zeros(shape.vocab_size))
+        tensors.setdefault(f"{family.vocabulary}.bias", torch.zeros(shape.vocab_size))
+    return shape
+
+
+def _second(
+    path: Path, shape: Shape, tensors: dict[str, Tensor], copy: str, ours: str, may_differ: bool = False
+) -> bool:
+    """Take away what is held a second time. Whether it is another thing, which is refused unless it may be."""
+    original = next(iter(theirs(shape.family, ours)), None)
+    if copy not in tensors or original in (copy, None):
+        return False
+    assert original is not None
+    copied = tensors.pop(copy)
+    kept = tensors.setdefault(original, copied)
+    if copied.dtype == kept.dtype and torch.equal(copied, kept):
+        return False
+    if not may_differ:
+        raise UserError(f"{path}: {copy} differs from {original}; only models that share them can be read")
+    tensors[copy] = copied
+    return True
 
 
 def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
@@ -161,8 +177,8 @@ def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
     return {name: partial(head.make, shape) for name, head in FAMILIES[shape.family].heads.items()}
 
 
-def _there(family: str, head: Head, tensors: Mapping[str, Tensor]) -> bool:
-    return head.shown_by is None or theirs(family, head.shown_by)[0] in tensors
+def _there(shape: Shape, head: Head, tensors: Mapping[str, Tensor]) -> bool:
+    return not head.stored(shape) or theirs(shape.family, str(head.shown_by))[0] in tensors
 
 
 def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -178,15 +194,15 @@ def _their_sizes(family: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str,
     for ours, (first, *rest) in sizes.items():
         names = theirs(family, ours)
         parts = torch.empty(first // max(1, len(names)), *rest, device="meta")
-        found |= dict.fromkeys(names, tuple(turned(family, ours, parts).shape))
+        found |= dict.fromkeys(names, tuple(sent(family, ours, parts).shape))
     return found
 
 
 def _left_out(path: Path, family: str, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:
     """Their tensors that nothing of ours takes; allowed for heads, refused inside the backbone."""
     left = sorted(set(tensors) - set(taken))
-    prefix, spare = FAMILIES[family].prefix, FAMILIES[family].spare
+    spare = FAMILIES[family].spare
     for name in left:
-        if name.startswith(prefix) and not (spare and name.startswith(spare)):
+        if name.startswith(FAMILIES[family].roots) and not (spare and name.startswith(spare)):
             raise UserError(f"{path}: does not match its configuration: {name} is not part of this model")
     return left

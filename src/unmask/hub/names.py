@@ -1,8 +1,10 @@
 """Our names of weights and Hugging Face's, by a table per family that reads in both directions: `Family.rules`.
 
 ``#`` stands for a layer's number. ``{query,key,value}``: what we hold as one matrix is stored as several, joined along
-the first dimension. ``^T``: their matrix is ours turned over. Every row names a module; its ``weight`` and ``bias``
-keep their names.
+the first dimension. Every row names a module, whose ``weight`` and ``bias`` keep their names, or one weight whole.
+
+At its end a mark may say in what form they hold it. ``^T``: turned over. ``^+2``: behind two rows that nothing reads.
+``^1``: with one more dimension, of 1.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ from torch import Tensor
 
 from unmask.hub.families import FAMILIES
 
-TURNED = "^T"
-
 
 def theirs(family: str, ours: str) -> tuple[str, ...]:
     """Their names of one of our weights, more than one where they store its parts; none if they have no such thing.
@@ -24,18 +24,20 @@ def theirs(family: str, ours: str) -> tuple[str, ...]:
     >>> theirs("bert", "backbone.blocks.3.attention.out.bias")
     ('bert.encoder.layer.3.attention.output.dense.bias',)
     """
-    module, _, leaf = ours.rpartition(".")
-    number = re.search(r"\.(\d+)\.", module)
-    pattern = _rule(family, module)
+    pattern, leaf = _rule(family, ours)
     if pattern is None:
         return ()
-    pattern = pattern.removesuffix(TURNED).replace("#", number[1] if number else "")
+    number = re.search(r"\.(\d+)\.", ours)
+    pattern = pattern.split("^")[0].replace("#", number[1] if number else "")
     stem, _, parts = pattern.rstrip("}").partition("{")
-    return tuple(f"{stem}{part}.{leaf}" for part in parts.split(","))
+    return tuple(f"{stem}{part}{leaf}" for part in parts.split(","))
 
 
-def _rule(family: str, module: str) -> str | None:
-    return FAMILIES[family].rules.get(numberless(module))
+def _rule(family: str, ours: str) -> tuple[str | None, str]:
+    """The row for one of our weights, and what its names end with besides."""
+    rules, (module, _, leaf) = FAMILIES[family].rules, numberless(ours).rpartition(".")
+    whole = rules.get(numberless(ours))
+    return (rules.get(module), f".{leaf}") if whole is None else (whole, "")
 
 
 def numberless(name: str) -> str:
@@ -43,10 +45,24 @@ def numberless(name: str) -> str:
     return re.sub(r"\.\d+\.", ".#.", name)
 
 
-def turned(family: str, ours: str, tensor: Tensor) -> Tensor:
-    """A weight of ours in the form they hold it, or one of theirs in ours: the way there is the way back."""
-    rule = _rule(family, ours.rpartition(".")[0])
-    return tensor.t().contiguous() if rule and rule.endswith(TURNED) and tensor.dim() == 2 else tensor
+def sent(family: str, ours: str, tensor: Tensor) -> Tensor:
+    """A weight of ours in the form they hold it."""
+    mark = (_rule(family, ours)[0] or "").partition("^")[2]
+    if mark == "T" and tensor.dim() == 2:
+        return tensor.t().contiguous()
+    if mark.startswith("+"):
+        return torch.cat([tensor.new_zeros(int(mark), tensor.shape[1]), tensor])
+    return tensor[None] if mark == "1" else tensor
+
+
+def taken(family: str, ours: str, tensor: Tensor) -> Tensor:
+    """One of theirs in the form we hold it."""
+    mark = (_rule(family, ours)[0] or "").partition("^")[2]
+    if mark == "T" and tensor.dim() == 2:
+        return tensor.t().contiguous()
+    if mark.startswith("+"):
+        return tensor[int(mark) :].clone()
+    return tensor[0] if mark == "1" else tensor
 
 
 def to_theirs(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -54,14 +70,14 @@ def to_theirs(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for ours, tensor in tensors.items():
         names = theirs(family, ours)
-        found |= zip(names, turned(family, ours, tensor).chunk(len(names)), strict=True) if names else ()
+        found |= zip(names, sent(family, ours, tensor).chunk(len(names)), strict=True) if names else ()
     return found
 
 
 def to_ours(family: str, tensors: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
     """Those of our weights whose parts are all there, joined."""
     return {
-        ours: turned(family, ours, _joined([tensors[name] for name in names]))
+        ours: taken(family, ours, _joined([tensors[name] for name in names]))
         for ours in wanted
         if (names := theirs(family, ours)) and all(name in tensors for name in names)
     }

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from unmask.errors import UserError
-from unmask.hub.families import FAMILIES
+from unmask.hub.families import FAMILIES, named
 from unmask.hub.family import Family, refuse_other
 from unmask.models.shape import Shape
 
@@ -27,9 +27,9 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         UserError: Names the setting that has no place here, and what would fit.
     """
     config = {name: value for name, value in config.items() if value is not None}
-    name = config.get("model_type")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise UserError(f"{path}: model_type {name!r} is not known here; {', '.join(FAMILIES)} are")
+    if (name := named(config)) is None:
+        known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES.values()))
+        raise UserError(f"{path}: model_type {config.get('model_type')!r} is not known here; {known} are")
     family = FAMILIES[name]
     refuse_other(config, family.fixed, path)
     try:
@@ -53,12 +53,14 @@ def write_shape(shape: Shape, path: Path) -> dict[str, Any]:
     """
     family = FAMILIES[shape.family]
     for name, fits in {**PLAIN, **family.parts}.items():
+        if name in family.numbers or name in family.settled:
+            continue
         if (value := getattr(shape, name)) != fits:
             raise UserError(
                 f"{path}: Hugging Face's {shape.family} has no place for model.{name} {value}; {fits} would fit"
             )
     numbers = {them: getattr(shape, us) for us, them in family.numbers.items()}
-    return {"model_type": shape.family, **numbers, **family.fixed, **family.write(shape, path)}
+    return {"model_type": family.model_type, **numbers, **family.fixed, **family.write(shape, path)}
 
 
 def _their_name(family: Family, location: tuple[str | int, ...]) -> str:

@@ -18,7 +18,7 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2"] = Field(
+    family: Literal["bert", "modernbert", "gpt2", "bart", "t5", "t5-v1.1"] = Field(
         "bert", description="Whose names and parts it has in Hugging Face"
     )
     vocab_size: int = Field(

@@ -67,6 +67,7 @@ class Prediction:
 class Task(Objective):
     """An objective whose answers people gave."""
 
+    flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     architecture: ClassVar[str]  # what Hugging Face calls a model of it: {family}For{architecture}
 
     labels: tuple[str, ...] = Field((), description="The labels; by default those of the training file")
@@ -145,6 +146,8 @@ class Task(Objective):
 
     def suited(self, shape: Shape, length: int) -> Self:
         """The same task with all settled that the base decides, its shape and its usual length."""
+        if shape.flow not in self.flows:
+            raise UserError(f"model: a task cannot be asked of an {shape.flow.replace('_', '-')}; an encoder would fit")
         return self.model_copy(update={"length": self.length or length})
 
     def settle(self, found: Sequence[str], rows: Rows) -> Self:

@@ -1,13 +1,28 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import bert, gpt2, modernbert
-from unmask.hub.family import Family
+from unmask.hub.families import bart, bert, gpt2, modernbert, t5
+from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
     "bert": bert.FAMILY,
     "modernbert": modernbert.FAMILY,
     "gpt2": gpt2.FAMILY,
+    "bart": bart.FAMILY,
+    "t5-v1.1": t5.FAMILY_1_1,
+    "t5": t5.FAMILY,
 }
-"By what Hugging Face calls its ``model_type``, which is what we call `Shape.family`."
+"By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 
-__all__ = ["FAMILIES"]
+
+def named(config: Config) -> str | None:
+    """The family that a ``config.json`` is of."""
+    fits = (
+        name
+        for name, family in FAMILIES.items()
+        if family.model_type == config.get("model_type")
+        and all(config.get(setting) == value for setting, value in family.told_by.items())
+    )
+    return next(fits, None)
+
+
+__all__ = ["FAMILIES", "named"]

@@ -18,6 +18,7 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
 
 
 FAMILY = Family(
+    model_type="bert",
     rules={
         "backbone.embeddings.tokens": "bert.embeddings.word_embeddings",
         "backbone.embeddings.positions": "bert.embeddings.position_embeddings",

@@ -19,6 +19,7 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
 
 
 FAMILY = Family(
+    model_type="gpt2",
     rules={
         "backbone.embeddings.tokens": "transformer.wte",
         "backbone.embeddings.positions": "transformer.wpe",

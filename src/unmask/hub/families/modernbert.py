@@ -69,6 +69,7 @@ def _rotary_base(config: Config, kind: str, path: Path) -> float:
 
 
 FAMILY = Family(
+    model_type="modernbert",
     rules={
         "backbone.embeddings.tokens": "model.embeddings.tok_embeddings",
         "backbone.embeddings.norm": "model.embeddings.norm",
