@@ -235,4 +235,4 @@ def test_a_row_is_classified_as_if_it_were_alone(pool):
 
 def test_a_decoder_that_reads_an_encoder_is_no_base_of_a_task():
     with pytest.raises(UserError, match="a task cannot be asked of an encoder-decoder; an encoder would fit"):
-        classify().suited(SHAPE.model_copy(update={"decoder_layers": 2}), 16)
+        classify().suited(Shape(**SHAPE, decoder_layers=2), 16)
