@@ -29,7 +29,7 @@ from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.progress import Progress
-from unmask.training.record import Record, over_seeds, write_result
+from unmask.training.record import Record, over_seeds, tell_lost, write_result
 from unmask.training.run import opened
 from unmask.training.settings import Course, Training
 
@@ -124,12 +124,14 @@ class Job:
         """Train one seed to the end, or from where it was stopped; what it came to."""
         folder = self.config.out / f"seed-{seed}"
         if (folder / DONE).exists():
-            return weights.read_json(folder / DONE)
+            done = weights.read_json(folder / DONE)
+            tell_lost(self.config.out, done["steps"], self.config.log_every, seed=seed)
+            return done
         trainer = self.trainer(seed)
         work: Finetuning = trainer.work  # type: ignore[assignment]
         begun = trainer.begin()
         with (
-            Record(self.config.out, begun, seed=seed) as record,
+            Record(self.config.out, begun, self.config.log_every, seed=seed) as record,
             Progress(f"finetune, seed {seed}", trainer.state.steps, begun) as progress,
         ):
 

@@ -103,7 +103,8 @@ def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
 @contextmanager
 def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Lines of metrics into the run's folder and, some of their figures, before the user's eyes."""
-    with Record(run, done) as record, Progress("pretrain", trainer.state.steps, done) as progress:
+    every = trainer.settings.log_every
+    with Record(run, done, every) as record, Progress("pretrain", trainer.state.steps, done) as progress:
 
         def log(line: dict[str, Any]) -> None:
             written = record.log(line)
