@@ -22,6 +22,7 @@ from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
+from unmask.runs.idle import idle
 from unmask.runs.told import commonest, constant, print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
@@ -217,6 +218,7 @@ class Job:
             },
             "data": {split: self._data(split) for split in self.rows},
             "chosen": config.model_dump(mode="json", exclude_unset=True),
+            "idle": idle(config, self.base.shape, {}),
         }
 
     def _data(self, split: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from unmask.inference.model import Model
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
+from unmask.runs.idle import idle
 from unmask.runs.pretraining import Pretraining, take_over
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
@@ -202,4 +203,5 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             **config.model_dump(mode="json", exclude_defaults=True, exclude={"out", "overwrite", "model"}),
             "model": name_of(config.model),
         },
+        "idle": idle(config, config.model, config.objectives, held_out=corpus.valid is not None),
     }
