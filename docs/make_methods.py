@@ -39,8 +39,7 @@ def markdown(table: Table) -> str:
     names, *columns = ([str(cell).replace("|", "\\|") for cell in column.cells] for column in table.columns)
     head = [str(column.header) for column in table.columns]
     rows = [head, ["---"] * len(head), *zip([f"`{name}`" for name in names], *columns, strict=True)]
-    below = f"\n\nThe {table.caption}." if table.caption else ""
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + below
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":

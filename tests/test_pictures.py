@@ -23,7 +23,8 @@ from unmask.insight.picture import Painter
 from unmask.insight.sheet import sheet, text_for
 from unmask.nn.batch import collate
 from unmask.objectives.base import in_turn
-from unmask.text.example import Example, Stream
+from unmask.objectives.masked_lm import MaskedLM
+from unmask.text.example import Example, Stream, Targets
 from unmask.text.sampling.plan import formats
 from unmask.text.tokens.tokenizer import Tokenizer
 
@@ -110,18 +111,18 @@ def test_texts_of_other_documents_are_known_by_where_they_came_from():
     assert found == {True, False}
 
 
-def laid(before, after, removed=True):
+def laid(before, after, whole=True):
     """Numbers below 10 are special."""
     special = np.arange(200) < 10
-    found = changes.aligned(np.array(before), np.array(after), special, removed)
+    found = changes.aligned(np.array(before), np.array(after), special, whole)
     return [(change.state, change.place, change.was) for change in found]
 
 
 def test_what_was_taken_out_stands_where_it_was():
     assert laid([1, 20, 21, 22, 2], [1, 20, 22, 2]) == [
-        ("special", 0, []), ("seen", 1, []), ("removed", None, [21]), ("seen", 2, []), ("special", 3, []),
+        ("special", 0, None), ("seen", 1, None), ("removed", None, [21]), ("seen", 2, None), ("special", 3, None),
     ]  # fmt: skip
-    assert all(state != "removed" for state, *_ in laid([1, 20, 21, 22, 2], [1, 20, 22, 2], removed=False))
+    assert all(state != "removed" for state, *_ in laid([1, 20, 21, 22, 2], [1, 20, 22, 2], whole=False))
 
 
 def test_a_mask_stands_for_all_that_it_replaced_or_for_nothing():
@@ -134,8 +135,33 @@ def test_a_mask_stands_for_all_that_it_replaced_or_for_nothing():
 def test_sentences_that_changed_places_are_moved_and_new_tokens_are_not():
     found = laid([1, 20, 21, 22, 23, 24, 2], [1, 23, 24, 20, 21, 22, 2, 50])
     assert {place for state, place, _ in found if state == "moved"} in ({1, 2}, {3, 4, 5})
-    assert found[-1] == ("random", 7, [])
+    assert found[-1] == ("random", 7, None)
     assert not any(state == "removed" for state, *_ in found)
+
+
+class Noise(MaskedLM):
+    """BART's noise in small: a span and nothing infilled, a token deleted; a decoder writes the text."""
+
+    def corrupt(self, example, tokenizer, chance):
+        clean, mask, sep = example.streams["encoder"].tokens, tokenizer.mask, tokenizer.sep
+        noisy = np.concatenate([clean[:3], [mask], clean[6:8], [mask], clean[8:9], clean[10:]])
+        encoder = Stream(noisy, np.array([len(noisy)]))
+        decoder = Stream(np.append(sep, clean[:-1]), np.array([len(clean)]), reads="encoder")
+        asked = Targets(np.arange(len(clean)), clean.astype(np.int64), "decoder")
+        return Example({"encoder": encoder, "decoder": decoder}, {"masked_lm": asked})
+
+
+def test_what_masks_of_an_encoder_stand_for_and_what_its_decoder_writes():
+    (one,) = sheet({"masked_lm": Noise()}, []).shown
+    encoder, decoder = one.picture.views["encoder"], one.picture.views["decoder"]
+    told = [(token.text, token.state, token.was) for token in encoder.sequences[0]]
+    assert told[3] == ("[MASK]", "hidden", "know a word") and told[6] == ("[MASK]", "hidden", "")
+    assert [text for text, state, _ in told if state == "removed"] == ["##any"]
+    assert {token.state for token in decoder.tokens} == {"seen", "special"}
+    assert [token.answers[0][1] for token in decoder.tokens[:-1]] == [token.text for token in decoder.tokens[1:]]
+    assert not any(token.was for token in decoder.tokens)
+    for width in (60, 120):
+        assert "(nothing)" in printed(sheet({"masked_lm": Noise()}, []), width)
 
 
 # --- who may see whom ------------------------------------------------------------------------------------------------

@@ -31,50 +31,50 @@ class Change:
 
     state: State
     place: int | None  # in what is after; None: it was taken out
-    was: list[int]  # the tokens it stands for, if others
+    was: list[int] | None  # the tokens it stands for, if it is known to stand for others; they may be none
 
 
 def in_place(before: Array, after: Array, special: Array) -> list[Change]:
     """Both have the same length: each token is compared with that at its own place."""
     known = set(before.tolist())
     return [
-        Change(_state(b, a, special, known), place, [] if a == b else [b])
+        Change(state := _state(b, a, special, known), place, [b] if state in ("hidden", "random") else None)
         for place, (b, a) in enumerate(zip(before.tolist(), after.tolist(), strict=True))
     ]
 
 
-def aligned(before: Array, after: Array, special: Array, removed: bool) -> list[Change]:
+def aligned(before: Array, after: Array, special: Array, whole: bool = True) -> list[Change]:
     """Lengths differ: the longest stretches that both have are laid on each other.
 
     Args:
         before: [B] the text.
         after: [A] what was made of it.
         special: whether a number is a special token.
-        removed: whether to tell what is missing.
+        whole: whether all of the text should be in it: then what is missing was taken out, or something stands for it.
     """
     old, new = before.tolist(), after.tolist()
     found: list[Change] = []
     for kind, i, k, j, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
             found += [
-                Change(_plain(token, special), place, []) for place, token in zip(range(j, m), new[j:m], strict=True)
+                Change(_plain(token, special), place, None) for place, token in zip(range(j, m), new[j:m], strict=True)
             ]
         else:
-            missing = [token for token in old[i:k] if token not in new]
-            found += _differing(range(j, m), new, missing, special, set(old), removed)
+            missing = [token for token in old[i:k] if token not in new] if whole else None
+            found += _differing(range(j, m), new, missing, special, set(old))
     return found
 
 
 def _differing(
-    places: range, new: list[int], missing: list[int], special: Array, known: set[int], removed: bool
+    places: range, new: list[int], missing: list[int] | None, special: Array, known: set[int]
 ) -> Iterator[Change]:
     """A stretch that is not in both: what stands there stands for what is missing, or that was taken out."""
     states = [_state(None, new[place], special, known) for place in places]
     stand_in = next((n for n, state in enumerate(states) if state == "hidden"), None)
-    if stand_in is None and removed:
-        yield from (Change("removed", None, [token]) for token in missing)
+    if stand_in is None:
+        yield from (Change("removed", None, [token]) for token in missing or [])
     for n, (place, state) in enumerate(zip(places, states, strict=True)):
-        yield Change(state, place, missing if n == stand_in else [])
+        yield Change(state, place, missing if n == stand_in else None)
 
 
 def _plain(token: int, special: Array) -> State:

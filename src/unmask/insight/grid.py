@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.cells import cell_len
 
+from unmask.insight import seeing
 from unmask.insight.picture import Picture
 from unmask.insight.seeing import Matrix
 from unmask.text.example import Array
@@ -34,6 +35,7 @@ def width_of(text: str, size: float) -> float:
 class Grid:
     """Rows look, columns are looked at."""
 
+    title: str  # "" where there is only one
     cell: float
     labels: list[str]  # [T]; none where cells are too small for them
     margin: float  # room for labels, at the left and at the top
@@ -49,13 +51,14 @@ class Grid:
 
 def grid(picture: Picture, matrix: Matrix, room: float) -> Grid:
     """The matrix, no larger than so many pixels; small where all see all, which needs no looking up."""
-    room = min(room, PLAIN) if matrix.sees.all() else room
+    room = min(room, PLAIN) if matrix.plain else room
     size, labels = len(matrix.sees), [_short(label) for label in picture.labels(matrix)]
     margin = 6 + max(width_of(label, LABEL) for label in labels)
     cell = min(13.0, (room - margin) / size)
     if cell < SMALLEST:
         labels, margin, cell = [], 0, min(SMALLEST - 1, room / size)
-    return Grid(round(cell, 2), labels, round(margin, 1), size, path(matrix.sees), matrix.borders)
+    title = " and ".join(map(seeing.title, matrix.streams)) if len(picture.matrices) > 1 else ""
+    return Grid(title, round(cell, 2), labels, round(margin, 1), size, path(matrix.sees), matrix.borders)
 
 
 def path(sees: Array) -> str:

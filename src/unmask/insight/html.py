@@ -13,7 +13,7 @@ from unmask.insight.changes import MEANINGS
 from unmask.insight.grid import grid, sight
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Picture, View
-from unmask.insight.seeing import Matrix
+from unmask.insight.seeing import Matrix, title
 from unmask.insight.sheet import Method, Sheet
 
 HERE = Path(__file__).parent
@@ -75,13 +75,13 @@ def _view(picture: Picture, view: View) -> dict[str, Any]:
     number, matrix = _matrix(picture, view)
     before = matrix.streams[: matrix.streams.index(view.name)]
     return {
-        "heading": f"What the {view.name} reads" if len(picture.views) > 1 else "",
+        "heading": title(view.name) if len(picture.views) > 1 else "",
         "sequences": view.sequences,
         "said": view.said,
         "matrix": number,
         "first": sum(len(picture.views[name].tokens) for name in before),
         "sight": sight(matrix.sees),
-        "above": any(token.segment or token.order is not None for token in view.tokens),
+        "ordered": any(token.order is not None for token in view.tokens),
     }
 
 

@@ -18,6 +18,9 @@ from unmask.text.example import Array, Example, Stream
 DRAWS = 64
 """Seeds that are looked through."""
 
+RARE = 0.05
+"""Share of the draws below which an outcome is left out: it came about by accident."""
+
 Outcome = tuple[tuple[tuple[str, int], ...], tuple[int, ...]]
 """The label of each head that is asked about the whole sequence, and the number of the way each stream is seen."""
 
@@ -41,6 +44,7 @@ def shown(drawer: Drawer, seed: int | None = None) -> list[Shown]:
     groups: dict[Outcome, list[Drawn]] = defaultdict(list)
     for drawn in draws:
         groups[_outcome(drawn.after, painter)].append(drawn)
+    groups = {outcome: group for outcome, group in groups.items() if len(group) >= RARE * len(draws)}
     found = []
     for outcome, group in sorted(groups.items()):
         best = painter.paint(drawer.draw(_best(group, painter)))
@@ -64,11 +68,8 @@ def _outcome(example: Example, painter: Painter) -> Outcome:
     if any(len(stream.lengths) > 1 for stream in example.streams.values()):
         return (), ()
     labels = [(head, int(example.targets[head].labels[0])) for head in painter.wholes(example)]
-    ways = [
-        list(seeing.WAYS).index(way)
-        for stream in example.streams.values()
-        for way in seeing.ways(stream, painter.causal)
-    ]
+    streams = [stream for name, stream in example.streams.items() if name != seeing.QUERY]
+    ways = [list(seeing.WAYS).index(way) for stream in streams for way in seeing.ways(stream, painter.causal)]
     return tuple(labels), tuple(ways)
 
 
@@ -84,10 +85,13 @@ def _best(group: list[Drawn], painter: Painter) -> int:
     asked = np.array([sum(len(targets.index) for targets in drawn.after.targets.values()) for drawn in group])
     usual = [drawn for drawn, count in zip(group, asked, strict=True) if count <= asked.mean() + 1.5 * asked.std()]
 
-    def merit(drawn: Drawn) -> tuple[int, int, int]:
+    def merit(drawn: Drawn) -> tuple[int, int, bool, int]:
         kinds = set(_kinds(drawn, painter))
         answered = sum(len(targets.index) > 0 for targets in drawn.after.targets.values())
-        return answered, len({state for state, *_ in kinds}), len(kinds)
+        happened = {(state, part) for state, part, _ in kinds if state not in ("seen", "special")}
+        states = {state for state, _ in happened}
+        # a word of several tokens in which something happens is worth a kind of its own
+        return answered, len(states) + any(part for _, part in happened), "hidden" in states, len(kinds)
 
     return max(usual, key=merit).seed
 

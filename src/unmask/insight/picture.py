@@ -29,7 +29,7 @@ class Token:
     was: str | None  # the text it stands for, where no answer says so; "" is a text, too
     elsewhere: bool  # from another document
     answers: tuple[tuple[str, str], ...]  # (head, what it has to say here)
-    segment: str  # where one begins, its name
+    mark: str  # the sequence or segment that begins here
     order: int | None
 
 
@@ -67,7 +67,11 @@ class Picture:
 
     def labels(self, matrix: Matrix) -> list[str]:
         """[T] the tokens of a matrix."""
-        return [token.text for name in matrix.streams for token in self.views[name].tokens]
+        return [
+            f"?{token.answers[0][1]}" if name == seeing.QUERY else token.text
+            for name in matrix.streams
+            for token in self.views[name].tokens
+        ]
 
     @property
     def states(self) -> set[State]:
@@ -93,7 +97,7 @@ class Painter:
         apart = {head for head, targets in asked.items() if self._is_apart(head, targets, stream)}
         said = [said for head in asked if head in apart for said in self._said(head, asked[head], stream)]
         at = {head: targets for head, targets in asked.items() if head not in apart}
-        tokens = _Tokens(self, stream, at, _ranks(stream) if "order" in seeing.ways(stream, self.causal) else None)
+        tokens = _Tokens(self, name, stream, at, _marks(stream, _told(drawn.after, at)))
         return View(
             name, [list(tokens.of(_changes(name, n, drawn, self.special))) for n in range(len(stream.lengths))], said
         )
@@ -114,21 +118,28 @@ class Painter:
 
     def _is_apart(self, head: str, targets: Targets, stream: Stream) -> bool:
         """Whether answers are not those of the tokens at their places."""
-        if targets.index.ndim > 1:
+        if targets.index.ndim > 1 or (targets.places is not None and targets.places.ndim > 1):
             return True
         return head in self.meanings and bool(np.isin(targets.index, stream.starts).all())
 
     def _said(self, head: str, targets: Targets, stream: Stream) -> Iterator[Said]:
-        answers = [self.answer(head, label) for label in targets.labels]
-        if targets.index.ndim == 1:
-            for index, answer in zip(targets.index, answers, strict=True):
-                number = int(stream.sequence[index]) + 1
-                yield Said(head, f"sequence {number}" if len(stream.lengths) > 1 else "", answer)
-            return
-        for pair in np.unique(targets.index, axis=0):  # places between the same two tokens are told together
+        if targets.places is not None and targets.places.ndim > 1:
+            return _chosen(head, targets, targets.places, stream)
+        return (
+            self._of_wholes(head, targets, stream) if targets.index.ndim == 1 else self._between(head, targets, stream)
+        )
+
+    def _of_wholes(self, head: str, targets: Targets, stream: Stream) -> Iterator[Said]:
+        for index, label in zip(targets.index, targets.labels, strict=True):
+            number = int(stream.sequence[index]) + 1
+            yield Said(head, f"for {number}" if len(stream.lengths) > 1 else "", self.answer(head, label))
+
+    def _between(self, head: str, targets: Targets, stream: Stream) -> Iterator[Said]:
+        """Places between the same two tokens are told together."""
+        for pair in np.unique(targets.index, axis=0):
             here = np.flatnonzero((targets.index == pair).all(1))
             between = " and ".join(self.spelling.tokens(stream.tokens[pair]))
-            yield Said(head, f"from {between}", " · ".join(answers[m] for m in here))
+            yield Said(head, f"from {between}", " · ".join(self.answer(head, targets.labels[m]) for m in here))
 
     def answer(self, head: str, label: Array | int) -> str:
         """A label in words."""
@@ -140,9 +151,16 @@ class Painter:
 class _Tokens:
     """Tokens of a stream."""
 
-    def __init__(self, painter: Painter, stream: Stream, asked: dict[str, Targets], order: Array | None):
-        self.painter, self.order, self.segments = painter, order, _segments(stream)
+    def __init__(self, painter: Painter, name: str, stream: Stream, asked: dict[str, Targets], marks: dict[int, str]):
+        self.painter, self.marks = painter, marks
+        self.order: Array | None = None
+        if name == seeing.QUERY and stream.order is not None:
+            self.order = stream.order + 1  # that of the token it asks for: it sees what comes before that
+        elif "order" in seeing.ways(stream, painter.causal):
+            self.order = stream.order
         self.numbers, self.texts = stream.tokens.tolist(), painter.spelling.tokens(stream.tokens)
+        if name == seeing.QUERY:
+            self.texts = ["?"] * len(self.texts)  # it has a place and no token
         self.elsewhere = painter.trail.is_elsewhere(stream.tokens)
         self.labels: dict[int, list[tuple[str, int]]] = defaultdict(list)  # by place: heads, and what they have to say
         for head, targets in asked.items():
@@ -154,7 +172,7 @@ class _Tokens:
             yield self._removed(change) if change.place is None else self._token(change, change.place)
 
     def _removed(self, change: Change) -> Token:
-        return Token(self.painter.spelling.tokens(change.was)[0], "removed", None, None, False, (), "", None)
+        return Token(self.painter.spelling.tokens(change.was or [])[0], "removed", None, None, False, (), "", None)
 
     def _token(self, change: Change, place: int) -> Token:
         labels = self.labels.get(place, [])
@@ -166,14 +184,24 @@ class _Tokens:
             self._was(change, tokens),
             bool(self.elsewhere[place]),
             tuple((head, self.painter.answer(head, label)) for head, label in labels),
-            self.segments.get(place, ""),
+            self.marks.get(place, ""),
             None if self.order is None else int(self.order[place]),
         )
 
     def _was(self, change: Change, answers: list[int]) -> str | None:
-        if change.state not in ("hidden", "random", "moved") or change.was == answers:
+        if change.was is None or (change.was and change.was == answers):
             return None
         return self.painter.spelling.together(change.was)
+
+
+def _chosen(head: str, targets: Targets, offered: Array, stream: Stream) -> Iterator[Said]:
+    """One of the sequences that are offered (-1: none) is chosen; of pairs of sequences the second ones are offered."""
+    pairs = targets.index.ndim > 1
+    for index, label, places in zip(targets.index, targets.labels, offered, strict=True):
+        numbers = stream.sequence[targets.index[places, 1]] if pairs else places
+        own = stream.sequence[index[0] if pairs else index]
+        choices = ", ".join(str(n + 1) for n in numbers[places >= 0].tolist())
+        yield Said(head, f"for {int(own) + 1}, out of {choices}", f"{int(numbers[label]) + 1}")
 
 
 def _asked(example: Example, stream: str) -> dict[str, Targets]:
@@ -190,7 +218,7 @@ def _changes(name: str, n: int, drawn: Drawn, special: Array) -> list[Change]:
     found = (
         changes.in_place(before, now, special)
         if was_there and len(before) == len(now)
-        else changes.aligned(before, now, special, removed=was_there)
+        else changes.aligned(before, now, special, was_there)
     )
     first = int(after.starts[n])
     return [Change(c.state, None if c.place is None else c.place + first, c.was) for c in found]
@@ -200,16 +228,27 @@ def _tokens(stream: Stream, n: int) -> Array:
     return stream.tokens[stream.starts[n] : stream.starts[n] + stream.lengths[n]]
 
 
-def _segments(stream: Stream) -> dict[int, str]:
-    """By the place where a segment begins, its name; none where there is only one."""
+def _told(example: Example, asked: dict[str, Targets]) -> dict[int, int]:
+    """By place: the encoder's sequence of which an answer there is told a state."""
+    source = next(iter(example.streams.values())).sequence
+    return {
+        place: int(source[told]) + 1
+        for targets in asked.values()
+        if targets.places is not None
+        for place, told in zip(targets.index.tolist(), targets.places.tolist(), strict=True)
+    }
+
+
+def _marks(stream: Stream, told: dict[int, int]) -> dict[int, str]:
+    """By place: which sequence begins there, if there are several, what it is told, and which segment begins."""
+    begins, found = stream.starts.tolist(), dict[int, str]()
+    if told:
+        found = {place: f"told of {told[place]}" for place in begins if place in told}
+    elif len(begins) > 1:
+        found = {place: str(n) for n, place in enumerate(begins, 1)}
     if stream.segments is None or len(set(stream.segments.tolist())) < 2:
-        return {}
-    new = (np.diff(stream.segments, prepend=-1) != 0) | np.isin(np.arange(len(stream.tokens)), stream.starts)
+        return found
     names = "AB" if stream.segments.max() < 2 else [f"segment {n}" for n in range(int(stream.segments.max()) + 1)]
-    return {int(place): names[stream.segments[place]] for place in np.flatnonzero(new)}
-
-
-def _ranks(stream: Stream) -> Array:
-    """[T] places in the order, from 1."""
-    assert stream.order is not None
-    return np.unique(stream.order, return_inverse=True)[1] + 1
+    new = (np.diff(stream.segments, prepend=-1) != 0) | np.isin(np.arange(len(stream.tokens)), begins)
+    segments = {int(place): names[stream.segments[place]] for place in np.flatnonzero(new)}
+    return {place: f"{found.get(place, '')} {name}".strip() for place, name in segments.items()}

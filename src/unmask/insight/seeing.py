@@ -12,6 +12,9 @@ import numpy as np
 
 from unmask.text.example import Array, Example, Stream
 
+CONTENT, QUERY, MEMORY = "encoder", "query", "memory"
+"""XLNet's streams: queries see content, never each other, and both see the memory."""
+
 Way = Literal["both sides", "prefix", "left", "right", "order"]
 
 WAYS: dict[Way, str] = {
@@ -30,28 +33,46 @@ class Matrix:
     streams: tuple[str, ...]  # whose tokens these are, one stream after another
     sees: Array  # [T, T] bool
     borders: list[int]  # where another stream, sequence or segment begins
+    plain: bool  # whether everything is seen of each sequence
 
 
 def matrices(example: Example, causal: bool = False) -> list[Matrix]:
     """One for streams that see each other, others apart; ``causal``: the model sees nothing that follows."""
+    looks = {name: _looks(example, name, causal) for name in example.streams}
     groups: list[list[str]] = []
-    for name, stream in example.streams.items():
-        home = next((group for group in groups if stream.reads in group), None)
+    for name, seen in looks.items():
+        home = next((group for group in groups if any(one in seen or name in looks[one] for one in group)), None)
         groups.append([name]) if home is None else home.append(name)
-    return [_matrix(example, group, causal) for group in groups]
+    return [_matrix(example, group, looks, causal) for group in groups]
 
 
-def _matrix(example: Example, names: list[str], causal: bool) -> Matrix:
+def _matrix(example: Example, names: list[str], looks: dict[str, dict[str, Array]], causal: bool) -> Matrix:
     streams = [example.streams[name] for name in names]
-    first = np.cumsum([0, *(len(stream.tokens) for stream in streams)]).tolist()
-    sees = np.zeros((first[-1], first[-1]), bool)
-    for stream, a, b in zip(streams, first[:-1], first[1:], strict=True):
-        sees[a:b, a:b] = visible(stream, causal)
-        if stream.reads in names:
-            n = names.index(stream.reads)
-            sees[a:b, first[n] : first[n + 1]] = stream.sequence[:, None] == streams[n].sequence
-    inner = [a + border for stream, a in zip(streams, first[:-1], strict=True) for border in _borders(stream)]
-    return Matrix(tuple(names), sees, sorted([*first[1:-1], *inner]))
+    ends = np.cumsum([len(stream.tokens) for stream in streams]).tolist()
+    place = {name: slice(end - len(example.streams[name].tokens), end) for name, end in zip(names, ends, strict=True)}
+    sees = np.zeros((ends[-1], ends[-1]), bool)
+    for name in names:
+        for source, seen in looks[name].items():
+            sees[place[name], place[source]] = seen
+    inner = [place[name].start + border for name in names for border in _borders(example.streams[name])]
+    plain = len(names) == 1 and all(way == "both sides" for way in ways(streams[0], causal))
+    return Matrix(tuple(names), sees, sorted([*ends[:-1], *inner]), plain)
+
+
+def _looks(example: Example, name: str, causal: bool) -> dict[str, Array]:
+    """The streams that one looks at, with [T, S] whether a token may attend to one there."""
+    stream, streams = example.streams[name], example.streams
+    own = stream.sequence[:, None]
+    found = {name: visible(stream, causal)}
+    if name == QUERY and CONTENT in streams:
+        content = streams[CONTENT]
+        assert stream.order is not None and content.order is not None
+        found = {CONTENT: (own == content.sequence) & (stream.order[:, None] >= content.order)}
+    if stream.reads:
+        found[stream.reads] = own == streams[stream.reads].sequence
+    if MEMORY in streams and name != MEMORY:
+        found[MEMORY] = own == streams[MEMORY].sequence
+    return found
 
 
 def _borders(stream: Stream) -> list[int]:
@@ -73,13 +94,25 @@ def in_words(example: Example, causal: bool = False) -> str:
     """What the matrices show."""
     told = []
     for name, stream in example.streams.items():
-        who = f"In the {name} " if len(example.streams) > 1 else ""
-        told += [_sentence(who + _words(way, stream)) for way in dict.fromkeys(ways(stream, causal))]
-        if stream.reads:
-            told.append(f"The {name} also sees all that the {stream.reads} reads.")
+        who = f"{title(name)}: " if len(example.streams) > 1 else ""
+        told += [_sentence(who + words) for words in _told(name, stream, causal)]
     if any(len(stream.lengths) > 1 for stream in example.streams.values()):
         told.append("Sequences of one batch never see each other.")
     return " ".join(told)
+
+
+def title(stream: str) -> str:
+    """A stream's name as a heading."""
+    return stream.replace("_", " ").capitalize()
+
+
+def _told(name: str, stream: Stream, causal: bool) -> list[str]:
+    if name == QUERY:
+        return ["sees what comes before its token in the order, and not the token itself"]
+    if name == MEMORY:
+        return ["is seen by all"]
+    beside = f", and all of the {stream.reads}" if stream.reads else ""
+    return [_words(way, stream) + beside for way in dict.fromkeys(ways(stream, causal))]
 
 
 def ways(stream: Stream, causal: bool = False) -> list[Way]:

@@ -109,9 +109,10 @@ def sheet(
 
 
 def text_for(objectives: Mapping[str, Objective], language: str, input_format: str | None = None) -> str:
-    """A text to look at: one sentence, or two where sequences are made of pairs."""
-    pairs = FORMATS[formats(objectives, input_format)[0]].pairs
-    return "".join(TEXTS["zh" if language.startswith("zh") else "en"][: 2 if pairs else 1])
+    """A text to look at: one sentence if that is enough, two for pairs, three where sentences stand for themselves."""
+    form = formats(objectives, input_format)[0]
+    count = 2 if FORMATS[form].pairs else 1 if form == "full_sentences" else 3
+    return "".join(TEXTS["zh" if language.startswith("zh") else "en"][:count])
 
 
 def _method(name: str, objective: Objective) -> Method:

@@ -17,6 +17,7 @@ from unmask.insight.changes import MEANINGS, State
 from unmask.insight.grid import Grid, grid, path, width_of
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Token
+from unmask.insight.seeing import title
 from unmask.insight.sheet import Sheet
 from unmask.pages import render
 
@@ -93,7 +94,7 @@ def legend() -> str:
         _explain(words, canvas)
     canvas.texts.append(Text(EDGE + PAD, canvas.y + 15, "token", "answer"))
     _explain("below a token: what is to be answered there", canvas)
-    canvas.grids.append((canvas.y, Grid(BOX / 3, [], 0, 3, path(np.tri(3, dtype=bool)), [])))
+    canvas.grids.append((canvas.y, Grid("", BOX / 3, [], 0, 3, path(np.tri(3, dtype=bool)), [])))
     _explain("a row is a token; filled is what it may attend to", canvas)
     return _file(canvas, "What the colours mean", "; ".join(f"{state}: {words}" for state, words in MEANINGS.items()))
 
@@ -118,7 +119,7 @@ def _told(one: Shown) -> Iterator[str]:
         read = " / ".join(
             " ".join(token.text for token in sequence if token.place is not None) for sequence in view.sequences
         )
-        yield f"The {view.name} reads: {read}."
+        yield f"{title(view.name)}: {read}."
     yield one.picture.seeing
 
 
@@ -128,15 +129,19 @@ def _draw(one: Shown, canvas: Canvas) -> None:
         canvas.y += 5
     for view in one.picture.views.values():
         if len(one.picture.views) > 1:
-            canvas.write(f"What the {view.name} reads", "muted")
+            canvas.write(title(view.name), "outcome")
             canvas.y += 3
         for sequence in view.sequences:
             _write_tokens(sequence, canvas)
+            canvas.y += GAP * (len(view.sequences) > 1)
         for said in view.said:
             canvas.write(f"{said.head}{said.where and ' ' + said.where}: {said.answer}", "said")
         canvas.y += 6
     for matrix in one.picture.matrices:
         drawn = grid(one.picture, matrix, canvas.room)
+        if drawn.title:
+            canvas.write(drawn.title, "muted")
+            canvas.y += 3
         canvas.grids.append((canvas.y, drawn))
         canvas.y += drawn.extent + 6
     if one.picture.seeing != one.words:
@@ -146,7 +151,7 @@ def _draw(one: Shown, canvas: Canvas) -> None:
 def _write_tokens(sequence: Sequence[Token], canvas: Canvas) -> None:
     """Line after line, each as high as what stands above and below its tokens."""
     for line in _lines(sequence, canvas.room):
-        above = ABOVE * any(token.segment or token.order is not None for token, _ in line)
+        above = ABOVE * any(token.mark or token.order is not None for token, _ in line)
         below = max(len(_below(token)) for token, _ in line)
         x, y = float(EDGE), canvas.y + above
         for token, width in line:
@@ -160,7 +165,7 @@ def _write_token(token: Token, x: float, y: float, width: float, canvas: Canvas)
     kind = token.state + " elsewhere" * token.elsewhere
     canvas.boxes.append(Box(round(middle - own / 2, 1), y, round(own, 1), kind))
     canvas.texts.append(Text(middle, y + 15, token.text, f"token {kind}", "middle"))
-    if above := token.segment or token.order:
+    if above := token.mark or token.order:
         canvas.texts.append(Text(x, y - 4, str(above), "above"))
     for n, (text, kind) in enumerate(_below(token), 1):
         canvas.texts.append(Text(middle, y + BOX + n * BELOW - 3, text, kind, "middle"))
@@ -173,11 +178,11 @@ def _below(token: Token) -> list[tuple[str, str]]:
 
 
 def _lines(sequence: Sequence[Token], room: float) -> Iterator[list[tuple[Token, float]]]:
-    """Tokens and their widths, as many to a line as fit."""
+    """Tokens and their widths, as many to a line as fit; what has a mark begins one."""
     line: list[tuple[Token, float]] = []
     for token in sequence:
         width = max(width_of(token.text, TOKEN) + 2 * PAD, *(width_of(text, ANSWER) for text, _ in _below(token)), 0)
-        if line and sum(used + GAP for _, used in line) + width > room:
+        if line and (token.mark or sum(used + GAP for _, used in line) + width > room):
             yield line
             line = []
         line.append((token, width))

@@ -11,7 +11,7 @@ from rich.text import Text
 from unmask.insight.changes import State
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Picture, Token, View
-from unmask.insight.seeing import Matrix
+from unmask.insight.seeing import Matrix, title
 from unmask.insight.sheet import Sheet
 
 STYLES: dict[State, str] = {
@@ -50,7 +50,7 @@ def _write_picture(one: Shown, console: Console) -> None:
     picture = one.picture
     for view in picture.views.values():
         if len(picture.views) > 1:
-            console.print(Text(f"{view.name} reads", "dim"))
+            console.print(Text(title(view.name), "bold"))
         for sequence in view.sequences:
             for line in _lines(sequence, view, console):
                 console.print(line, soft_wrap=True)
@@ -58,7 +58,7 @@ def _write_picture(one: Shown, console: Console) -> None:
             where = f" {said.where}" if said.where else ""
             console.print(Text.assemble(f"{said.head}{where}: ", (said.answer, ANSWER)))
     for matrix in picture.matrices:
-        if matrix.sees.all():
+        if matrix.plain:
             continue  # words say it
         for line in _rows(picture, matrix, console.width):
             console.print(line, soft_wrap=True)
@@ -84,7 +84,7 @@ def _lines(sequence: Sequence[Token], view: View, console: Console) -> Iterator[
 
 
 def _cell(token: Token, console: Console) -> tuple[Text, Text, Text]:
-    above = token.segment or ("" if token.order is None else str(token.order))
+    above = token.mark or ("" if token.order is None else str(token.order))
     answers = ", ".join(answer for _, answer in token.answers)
     was = "" if token.was is None else f"({token.was or 'nothing'})"
     below = Text.assemble((answers, ANSWER), (was, "dim"))
