@@ -39,7 +39,8 @@ def markdown(table: Table) -> str:
     names, *columns = ([str(cell).replace("|", "\\|") for cell in column.cells] for column in table.columns)
     head = [str(column.header) for column in table.columns]
     rows = [head, ["---"] * len(head), *zip([f"`{name}`" for name in names], *columns, strict=True)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    below = f"\n\nThe {table.caption}." if table.caption else ""
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + below
 
 
 if __name__ == "__main__":

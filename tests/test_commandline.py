@@ -283,6 +283,12 @@ def test_list_shows_names_with_papers(capsys: pytest.CaptureFixture[str], what: 
     assert max(map(len, told.splitlines())) <= 80
 
 
+def test_the_models_say_with_which_vocabulary_their_parameters_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "parameters are counted with the paper's vocabulary and without heads;" in told
+
+
 def test_list_knows_every_preset_and_every_kind_of_tokenizer() -> None:
     from unmask.commands.list import TOKENIZERS
     from unmask.presets import PAPERS, PRESETS

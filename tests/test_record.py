@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from unmask.errors import UserError
-from unmask.training.record import Record, finite, over_seeds, write_result
+from unmask.training.record import Record, finite, over_seeds, tell_lost, write_result
 
 
 def lines(run):
@@ -90,6 +90,37 @@ def test_a_strange_line_is_named(tmp_path, bad):
     with pytest.raises(UserError, match=r"metrics.jsonl, line 2"):
         Record(tmp_path, step=5)
     assert bad in (tmp_path / "metrics.jsonl").read_text()  # and nothing was thrown away
+
+
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_lines_that_are_gone_are_told(tmp_path, capsys, left):
+    with Record(tmp_path) as record:
+        for step in (10, 20, 30, 40):
+            record.log(train(step))
+            record.log({"step": step, "split": "valid", "loss": 1.0})
+    text = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(text[: 2 * left]))
+    with Record(tmp_path, 43, 10) as record:
+        paced = record.log({**train(50), "seconds": 100.0})
+    told = capsys.readouterr().err
+    if left == 4:
+        assert told == "" and "tokens_per_second" in paced
+        return
+    assert told.startswith(f"{tmp_path / 'metrics.jsonl'}: lacks {4 - left} of 4 lines up to step 43; ")
+    assert told.count("\n") == 1
+    assert ("tokens_per_second" in paced) == bool(left)  # it counts since the line before, if there is one
+    assert len(lines(tmp_path)) == 2 * left + 1
+
+
+def test_lines_of_a_seed_that_are_gone_are_told_of_it(tmp_path, capsys):
+    for seed in (1, 2):
+        with Record(tmp_path, seed=seed) as record:
+            record.log(train(10))
+    kept = [line for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"seed": 1' not in line]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    assert tell_lost(tmp_path, 10, 10, seed=2) == 0 and capsys.readouterr().err == ""
+    assert tell_lost(tmp_path, 10, 10, seed=1) == 1
+    assert "lacks 1 of 1 lines of seed 1 up to step 10" in capsys.readouterr().err
 
 
 def test_a_seed_leaves_the_other_seeds_lines_alone(tmp_path):

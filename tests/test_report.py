@@ -9,10 +9,14 @@ import vl_convert
 import yaml
 
 import run_folders
+from unmask.commands.pretrain import Pretrain
+from unmask.config import build, to_yaml
 from unmask.errors import UserError
+from unmask.models.shape import Shape
 from unmask.report import charts, samples, tables, words, write_card, write_overview, write_report
 from unmask.report.card import plain
 from unmask.report.run import Scores, read_run
+from unmask.runs.idle import idle
 
 HOSTILE = "</script><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>\"'`{{7*7}}<!--&amp;"
 
@@ -334,3 +338,56 @@ def test_plain_text_loses_no_sign_in_markdown():
     parser.handle_data = shown.append
     parser.feed(markdown.render(plain(text)))
     assert "".join(shown).strip() == text
+
+
+def test_lines_of_several_seeds_can_be_told_apart(folders):
+    seeds = charts.dashes([3, 1, 2, 1])
+    assert [seed for seed, _ in seeds] == [1, 2, 3] and len({dash for _, dash in seeds}) == 3
+    assert charts.dashes([7, 7]) == [] == charts.dashes([])
+    page = write_report(folders / "c").read_text()
+    assert re.findall(r"</svg>(seed \d)</li>", page) == ["seed 1", "seed 2", "seed 3"]
+    drawn = charts.curves(read_run(folders / "c"))
+    assert all(
+        len({tuple(dash) for dash in spec["encoding"]["strokeDash"]["scale"]["range"]}) == 3 for _, spec in drawn
+    )
+    alone = charts.curves(read_run(folders / "a"))
+    assert not any("strokeDash" in spec["encoding"] for _, spec in alone)
+
+
+def test_facts_whose_names_do_not_say_it_are_explained(tmp_path):
+    run_folders.pretrain(tmp_path / "a", data={"tokens": 9, "fill": 0.99, "cut sentences": 3})
+    page = write_report(tmp_path / "a").read_text()
+    assert "<th>fill<small>share of the places in rows that hold tokens</small></th>" in page
+    assert "<th>cut sentences<small>" in page and "<th>tokens</th>" in page
+
+
+@pytest.mark.parametrize(
+    ("make", "asked"),
+    [(run_folders.tag, '[["He", "reckons", "the"'), (run_folders.classify, '["a fine film"]')],
+)
+def test_the_example_is_what_the_model_can_be_asked(tmp_path, make, asked):
+    page = write_report(make(tmp_path / "a")).read_text()
+    assert f"model.predict({asked}" in page.replace("&#34;", '"')
+
+
+def test_settings_that_changed_nothing_are_not_shown(tmp_path):
+    given = {"corpus": "c", "out": "o", "decay": 0.5, "eval_every": 9, "lr": 1e-3}
+    found = {}
+    for schedule, masking, held_out in (("linear", "dynamic", False), ("constant", "static", True)):
+        config = build(Pretrain, {**given, "schedule": schedule, "objective.masking": masking, "model": "bert-tiny"})
+        found[masking] = config, idle(config, config.model, config.objectives, held_out)
+    unused = ["decay", "eval_every", "objective.masked_lm.dupe_factor"]
+    window = ["model.global_every", "model.rotary_base", "model.local_rotary_base"]
+    assert found["dynamic"][1][:3] == unused and set(window) <= set(found["dynamic"][1])
+    assert not set(unused) & set(found["static"][1])
+    for masking, (config, paths) in found.items():
+        chosen = config.model_dump(mode="json", exclude_defaults=True)
+        folder = run_folders.pretrain(tmp_path / masking, chosen=chosen, idle=paths, model=config.model.model_dump())
+        (folder / "config.yaml").write_text(to_yaml(config))
+        page = write_report(folder).read_text()
+        for name in ("decay", "eval_every", "dupe_factor"):
+            assert bool(re.search(rf"\b{name}: ", page)) == (masking == "static"), name
+        assert "<th>rotary base" not in page and "<th>bias" in page and "lr: 0.001" in page
+        assert ("which had no effect here" in page) == (masking == "dynamic")
+    modern = Shape(positions="rotary", window=8)
+    assert not set(window) & set(idle(config, modern, {}))

@@ -185,6 +185,31 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         run(tmp_path, Copying(data="changed"), steps=4)
 
 
+def test_a_state_of_another_checkpoint_or_run_is_refused(tmp_path: Path) -> None:
+    settings = {"log_every": 3, "save_every": 2}
+    run_until(tmp_path / "a", 7, **settings)
+    state = tmp_path / "a" / "checkpoints" / "step-6" / "state.json"
+    own = state.read_text()
+    run_until(tmp_path / "b", 7, **settings, seed=5)
+    for text, why in (
+        (state.parent.with_name("step-4").joinpath("state.json").read_text(), "says step 4 of 12, so it is another"),
+        (json.dumps({**json.loads(own), "steps": 5}), "says step 6 of 5"),
+        (json.dumps({**json.loads(own), "steps": 500}), "is of a run with other settings"),
+        ((tmp_path / "b" / "checkpoints" / "step-6" / "state.json").read_text(), "is of a run with other settings"),
+    ):
+        state.write_text(text)
+        with pytest.raises(UserError, match=rf"step-6/state\.json: {why}.*delete .*step-6 ") as told:
+            run(tmp_path / "a", **settings)
+        assert "\n" not in str(told.value)
+    state.write_text(own)
+    whole, _ = run(tmp_path / "whole", **settings)
+    assert_same(bits(run(tmp_path / "a", **settings)[0]), bits(whole))
+
+
+def test_what_a_run_is_known_by() -> None:
+    assert Training(seed=2).hash == Training(seed=2, device="cpu").hash != Training(seed=3).hash
+
+
 def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step, score in enumerate([5.0, 1.0, 3.0, 4.0, 2.0]):

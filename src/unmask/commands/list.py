@@ -49,7 +49,7 @@ def table_of(what: Kind) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", caption_justify="left")
     for column in columns:
         numeric = column in ("layers", "width", "heads", "parameters")
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric or column == "name")
@@ -60,6 +60,10 @@ def _models() -> Table:
     from unmask.presets import PAPERS, PRESETS
 
     table = _table("name", "layers", "width", "heads", "parameters", "paper")
+    table.caption = (
+        "parameters are counted with the paper's vocabulary and without heads; "
+        "a run has the vocabulary of its tokenizer, and --dry-run says how many that makes"
+    )
     for name, shape in PRESETS.items():
         numbers = (shape.layers, shape.width, shape.heads, f"{shape.parameters / 1e6:.1f} M")
         table.add_row(name, *map(str, numbers), PAPERS[name])

@@ -9,7 +9,7 @@ import yaml
 
 from unmask.disk import replace_file
 from unmask.report import tables, words
-from unmask.report.run import Run, read_run
+from unmask.report.run import Run, read_run, without
 
 CARD = "README.md"
 
@@ -77,7 +77,7 @@ def _body(run: Run) -> str:
         f"# {plain(run.title)}\n\n{plain(words.summary(run))}",
         _table("Figures", f"on held-out data ({result.held_out})", _figures(run)),
         _table("Data", "", [(name.replace(".", ", "), value) for name, value in data]),
-        _table("Model", "", tables.rows(result.model)),
+        _table("Model", "", tables.rows(without(result.model, result.idle, "model."))),
         f"## Limits\n\n{LIMITS[result.kind]}\n\nThe licence of the text it was made from is not known here: name it "
         "before you share the model.",
         f"## Use\n\n```python\nimport unmask\n\nmodel = unmask.load({run.address!r})\n```\n\nThe run's page is "

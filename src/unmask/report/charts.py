@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from unmask.report.run import Run, Scores
@@ -20,6 +21,7 @@ COLOURS = {
     "random": "var(--muted)",
     "pre-trained": "var(--accent)",
 }
+DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 6), (12, 2))  # of seeds: whole, dashed, dotted, …
 LAST = ("lr", "grad_norm", "tokens_per_second")  # how the training went, after what it reached
 NOT_DRAWN = ("tokens", "seconds", "score")  # the score is one of the other curves once more
 AXIS: Spec = {
@@ -126,6 +128,7 @@ def _curve(rows: list[Spec], name: str) -> Spec:
             },
             "color": _colour("curve", rows),
             "detail": {"field": "seed", "type": "nominal"},
+            **_dashed(rows),
         },
         "layer": [
             *([raw] if any(row["kind"] == "raw" for row in rows) else []),
@@ -139,6 +142,20 @@ def _curve(rows: list[Spec], name: str) -> Spec:
         ],
         "config": CONFIG,
     }
+
+
+def dashes(seeds: Iterable[int]) -> list[tuple[int, str]]:
+    """Several seeds, each with how its lines are dashed; nothing of one."""
+    each = sorted(set(seeds))
+    return [(seed, " ".join(map(str, DASHES[n % len(DASHES)]))) for n, seed in enumerate(each) if len(each) > 1]
+
+
+def _dashed(rows: list[Spec]) -> Spec:
+    seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
+    if len(seeds) < 2:
+        return {}
+    scale = {"domain": seeds, "range": [DASHES[n % len(DASHES)] for n in range(len(seeds))]}
+    return {"strokeDash": {"field": "seed", "type": "nominal", "scale": scale, "legend": None}}
 
 
 def _few(rows: list[Spec]) -> Spec | bool:

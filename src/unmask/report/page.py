@@ -15,7 +15,7 @@ from unmask import pages
 from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.report import charts, samples, tables, words
-from unmask.report.run import Run, read_run
+from unmask.report.run import Prediction, Run, read_run, without
 from unmask.training.progress import duration
 
 HERE = Path(__file__).parent
@@ -68,7 +68,6 @@ def write_overview(folders: Sequence[str | Path], out: str | Path, title: str = 
 def _of_run(run: Run) -> dict[str, Any]:
     result, found, drawn = run.result, run.samples, Charts()
     longest = charts.longest(run)
-    predicted = next((row.text for row in found.predictions if row.text), None)
     return {
         "title": run.title,
         "eyebrow": f"unmask, {KINDS[result.kind]}",
@@ -80,6 +79,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "baseline": result.baseline and (result.baseline.title or "baseline"),
         "bars": drawn.add(charts.scores(result, result.baseline)) if result.baseline and result.init else None,
         "curves": drawn.all(charts.curves(run)),
+        "dashes": charts.dashes(run.seeds),
         "has_valid": bool(run.names(["valid"])),
         "thinned": f"{longest:,}" if longest > charts.MOST_POINTS + 1 else "",
         "fills": samples.fills(found.fill),
@@ -89,16 +89,26 @@ def _of_run(run: Run) -> dict[str, Any]:
         "labels": tables.labels(found.labels),
         "predictions": samples.predictions(found.predictions),
         "data": tables.facts(result.data),
-        "model": tables.rows(result.model),
-        "chosen": tables.settings(result.chosen),
-        "config": run.config,
+        "meanings": words.MEANINGS,
+        "model": tables.rows(without(result.model, result.idle, "model.")),
+        "chosen": tables.settings(without(result.chosen, result.idle)),
+        "config": run.settings,
+        "idle": [path for path in result.idle if not path.startswith("model.")],
         "kind": result.kind,
         "address": run.address,
-        "example": [samples.clipped(predicted) if isinstance(predicted, str) else predicted or "a text"],
+        "example": [_example(found.predictions)],
         "versions": result.versions,
         "finished": result.finished,
         "charts": drawn,
     }
+
+
+def _example(predicted: Sequence[Prediction]) -> str | list[str]:
+    """What a fine-tuned model could be asked: the first row of those that are shown."""
+    first = next(iter(predicted), None)
+    if first is None or not (first.text or first.words):
+        return "a text"
+    return samples.clipped(first.text) if isinstance(first.text, str) else first.text or first.words[:12]
 
 
 def _of_runs(runs: list[Run], out: Path, title: str) -> dict[str, Any]:
@@ -112,6 +122,7 @@ def _of_runs(runs: list[Run], out: Path, title: str) -> dict[str, Any]:
         "rows": [tables.gain(task, *pair) for task, pair in pairs.items()],
         "spread": any(len(run.result.seeds) > 1 for run in runs),
         "bars": drawn.add(charts.bars([_bar(task, *pair) for task, pair in pairs.items()])),
+        "dashes": charts.dashes([seed for pair in pairs.values() for run in pair for seed in run.seeds]),
         "comparisons": drawn.all([_comparison(task, *pair) for task, pair in pairs.items()]),
         "curves": drawn.all(charts.curves(first)) if first else [],
         "fills": samples.fills(first.samples.fill) if first else [],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unmask.errors import UserError
@@ -49,6 +50,7 @@ class Result(Scores):
     baseline: Scores | None = None
     constant: str | None = None
     chosen: dict[str, Any] = {}
+    idle: list[str] = []
     peak_memory: int | None = None
     versions: dict[str, str] = {}
     finished: str | None = None
@@ -121,6 +123,19 @@ class Run:
         whole, here = self.folder.resolve(), Path.cwd()
         return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name
 
+    @property
+    def settings(self) -> str:
+        """``config.yaml`` without the settings that had no effect."""
+        settings = yaml.safe_load(self.config) if self.result.idle else None
+        if not isinstance(settings, dict):
+            return self.config
+        return yaml.safe_dump(without(settings, self.result.idle), sort_keys=False, allow_unicode=True)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds whose curves there are."""
+        return list(dict.fromkeys(line["seed"] for line in self.metrics if isinstance(line.get("seed"), int)))
+
     def series(self, split: str, name: str) -> dict[int | None, list[tuple[int, float]]]:
         """The (step, value) pairs of one metric by seed; values that are not finite are left out."""
         found: dict[int | None, list[tuple[int, float]]] = {}
@@ -154,6 +169,15 @@ def read_run(folder: str | Path) -> Run:
         read_lines(folder / "metrics.jsonl"),
         config.read_text(encoding="utf-8") if config.exists() else "",
     )
+
+
+def without(settings: Mapping[str, Any], paths: Container[str], above: str = "") -> dict[str, Any]:
+    """Nested settings but for those at these dotted paths."""
+    return {
+        name: without(value, paths, f"{above}{name}.") if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if f"{above}{name}" not in paths
+    }
 
 
 Kind = TypeVar("Kind", bound=BaseModel)

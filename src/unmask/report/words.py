@@ -9,6 +9,17 @@ from unmask.report.run import Result, Run
 from unmask.training.progress import duration
 
 NO_NUMBER = "not a finite number"
+MEANINGS = {
+    "fill": "share of the places in rows that hold tokens",
+    "cut sentences": "longer than a row, and so read in pieces",
+    "unknown tokens": "pieces of text that the vocabulary lacks",
+    "held-out tokens": "of documents that were never trained on",
+    "cut rows": "longer than the length, their ends not read",
+    "split rows": "longer than the length, and so read in parts",
+    "stretches without b": "begin with I, and were given a B",
+    "digits taken": "the places of characters, as in 科0 技1",
+}
+"Of facts about data whose names alone do not say it."
 
 
 def label(name: str) -> str:
@@ -46,6 +57,8 @@ def fact(value: Any) -> str:
     """A value of ``data``, ``model`` or a configuration."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, Mapping) and not value:
+        return "as it is by default"  # chosen, and nothing of it changed
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):

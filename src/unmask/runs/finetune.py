@@ -22,6 +22,7 @@ from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words
 from unmask.runs.finetuning import Finetuning, network_of, steps_per_epoch
+from unmask.runs.idle import idle
 from unmask.runs.told import commonest, constant, print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
@@ -29,7 +30,7 @@ from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.progress import Progress
-from unmask.training.record import Record, over_seeds, write_result
+from unmask.training.record import Record, over_seeds, tell_lost, write_result
 from unmask.training.run import opened
 from unmask.training.settings import Course, Training
 
@@ -124,12 +125,14 @@ class Job:
         """Train one seed to the end, or from where it was stopped; what it came to."""
         folder = self.config.out / f"seed-{seed}"
         if (folder / DONE).exists():
-            return weights.read_json(folder / DONE)
+            done = weights.read_json(folder / DONE)
+            tell_lost(self.config.out, done["steps"], self.config.log_every, seed=seed)
+            return done
         trainer = self.trainer(seed)
         work: Finetuning = trainer.work  # type: ignore[assignment]
         begun = trainer.begin()
         with (
-            Record(self.config.out, begun, seed=seed) as record,
+            Record(self.config.out, begun, self.config.log_every, seed=seed) as record,
             Progress(f"finetune, seed {seed}", trainer.state.steps, begun) as progress,
         ):
 
@@ -215,6 +218,7 @@ class Job:
             },
             "data": {split: self._data(split) for split in self.rows},
             "chosen": config.model_dump(mode="json", exclude_unset=True),
+            "idle": idle(config, self.base.shape, {}),
         }
 
     def _data(self, split: str) -> dict[str, Any]:

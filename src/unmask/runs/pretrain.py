@@ -20,6 +20,7 @@ from unmask.inference.model import Model
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
+from unmask.runs.idle import idle
 from unmask.runs.pretraining import Pretraining, take_over
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
@@ -103,7 +104,8 @@ def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
 @contextmanager
 def _logging(run: Path, trainer: Trainer, done: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Lines of metrics into the run's folder and, some of their figures, before the user's eyes."""
-    with Record(run, done) as record, Progress("pretrain", trainer.state.steps, done) as progress:
+    every = trainer.settings.log_every
+    with Record(run, done, every) as record, Progress("pretrain", trainer.state.steps, done) as progress:
 
         def log(line: dict[str, Any]) -> None:
             written = record.log(line)
@@ -201,4 +203,5 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             **config.model_dump(mode="json", exclude_defaults=True, exclude={"out", "overwrite", "model"}),
             "model": name_of(config.model),
         },
+        "idle": idle(config, config.model, config.objectives, held_out=corpus.valid is not None),
     }

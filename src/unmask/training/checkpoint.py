@@ -33,6 +33,7 @@ class State:
     score: float | None = None  # held-out loss or negated task score; the lower the better
     best: float | None = None  # the lowest score so far
     data: str = ""  # hash of what is trained on
+    settings: str = ""  # hash of what it is trained with
     sums: dict[str, float] = field(default_factory=dict)  # of losses since the last line of metrics, by head
     counts: dict[str, float] = field(default_factory=dict)  # of answers since then
     grad_norm: float = 0.0
@@ -98,7 +99,7 @@ def read_state(checkpoint: Path) -> State:
     """The ``state.json`` of a checkpoint."""
     path = checkpoint / "state.json"
     try:
-        return TypeAdapter(State).validate_json(path.read_bytes())
+        state = TypeAdapter(State).validate_json(path.read_bytes())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:1])
         raise UserError(
@@ -108,6 +109,12 @@ def read_state(checkpoint: Path) -> State:
         raise UserError(
             f"{path}: not the state of a checkpoint ({error.strerror}); delete {checkpoint} to use an older one"
         ) from None
+    if checkpoint.name != f"step-{state.step}" or state.step > state.steps:
+        raise UserError(
+            f"{path}: says step {state.step} of {state.steps}, so it is another checkpoint's; "
+            f"delete {checkpoint} to use an older one"
+        )
+    return state
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.weights = Weights(self.work.network, self.placement)
         self.optimizer = optim.AdamW(self.weights, self.settings)
-        self.state = State(step=0, steps=0, data=self.work.data)
+        self.state = State(step=0, steps=0, data=self.work.data, settings=self.settings.hash)
 
     def begin(self) -> int:
         """Continue from the newest checkpoint, or plan a new run. Returns the number of steps already done."""
@@ -92,6 +92,13 @@ class Trainer:
         self.state = read_state(latest)
         if self.state.data != self.work.data:
             raise UserError(f"{latest}: was trained on other data; give back the old data or use --overwrite")
+        steps = self.settings.steps or self.state.steps
+        # what was saved before there was a hash has none
+        if self.state.steps != steps or self.state.settings not in ("", self.settings.hash):
+            raise UserError(
+                f"{latest / 'state.json'}: is of a run with other settings; put the right one back, delete {latest} to "
+                "go on from an older checkpoint, or use --overwrite"
+            )
         self.weights.load(read_tensors(latest / "model.safetensors"))
         self.optimizer.load(read_tensors(latest / "optimizer.safetensors"))
 

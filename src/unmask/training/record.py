@@ -28,13 +28,14 @@ class Record:
     """Appends lines of metrics to a run, each a JSON object and a few TensorBoard scalars.
 
     A run that continues at ``step`` loses its lines of later steps first, for these will be run again: neither file
-    ever holds a step twice. ``facts`` (``seed=2``) go into every line; lines with other facts are left alone.
+    ever holds a step twice. Where lines of earlier steps are gone, one of ``every`` so many, that is told on standard
+    error. ``facts`` (``seed=2``) go into every line; lines with other facts are left alone.
 
     Raises:
         UserError: ``metrics.jsonl`` holds something else than a run writes there.
     """
 
-    def __init__(self, run: Path, step: int = 0, **facts: int | str):
+    def __init__(self, run: Path, step: int = 0, every: int = 0, **facts: int | str):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self.facts = run / "metrics.jsonl", facts
@@ -49,7 +50,10 @@ class Record:
         shutil.rmtree(events, ignore_errors=True)
         self._events = SummaryWriter(str(events))
         self._file = self.path.open("a", encoding="utf-8")
-        self._tokens, self._seconds = 0.0, 0.0  # at the line before
+        self._tokens, self._seconds = (
+            0.0,
+            math.nan if tell_lost(run, step, every, **facts) else 0.0,
+        )  # at the line before
         for line in mine:
             if line["step"] <= step:
                 self._mirror(line)
@@ -78,7 +82,7 @@ class Record:
         self.close()
 
     def _is_mine(self, line: Mapping[str, Any]) -> bool:
-        return all(line.get(name) == value for name, value in self.facts.items())
+        return _has(line, self.facts)
 
     def _pace(self, line: Mapping[str, Any]) -> float | None:
         """Real tokens a second since the train line before."""
@@ -92,6 +96,22 @@ class Record:
         for name, value in line.items():
             if name not in ("step", "split", *self.facts) and isinstance(value, int | float):
                 self._events.add_scalar(f"{line['split']}/{name}", value, line["step"])
+
+
+def tell_lost(run: Path, step: int, every: int, **facts: int | str) -> int:
+    """How many lines of the steps up to this one are gone; told on standard error if there are any."""
+    path, wanted = run / "metrics.jsonl", step // every if every else 0
+    there = {line["step"] for line in read_lines(path) if line["split"] == "train" and _has(line, facts)}
+    lost = sum(number * every not in there for number in range(1, wanted + 1))
+    if lost:
+        of = "".join(f" of {name} {value}" for name, value in facts.items())
+        told = f"lacks {lost:,} of {wanted:,} lines{of} up to step {step:,}"
+        print(f"{path}: {told}; they cannot be made again, and curves will lack them", file=sys.stderr)
+    return lost
+
+
+def _has(line: Mapping[str, Any], facts: Mapping[str, int | str]) -> bool:
+    return all(line.get(name) == value for name, value in facts.items())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

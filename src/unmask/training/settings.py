@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from typing import Literal, Self
 
@@ -48,6 +50,12 @@ class Course(Config):
         if len(given) > 1:
             raise ValueError(f"choose one of steps, minutes and epochs; given are {' and '.join(given)}")
         return self
+
+    @property
+    def hash(self) -> str:
+        """Of all settings that make a run what it is; a new setting changes it only where it is used."""
+        chosen = self.model_dump(mode="json", exclude=set(NOT_OF_THE_RUN), exclude_defaults=True)
+        return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 class Training(Course):
