@@ -49,7 +49,9 @@ NARROW = {"vocab_size": 64, "width": 24, "layers": 2, "decoder_layers": 3, "head
           "feed_forward": 40, "max_length": 32}  # fmt: skip
 T5 = LIKE_T5.model_copy(update=NARROW)
 NEWER = T5.model_copy(update=T5_1_1)
-SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2, "bart": BART, "t5": T5, "t5-v1.1": NEWER}
+ELECTRA = BERT.model_copy(update={"family": "electra", "embedding_width": 16})
+SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2, "electra": ELECTRA}
+SHAPES |= {"bart": BART, "t5": T5, "t5-v1.1": NEWER}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_rules_are_reversible(family):
 def test_every_rule_is_used(family):
     ours = {
         *tensors_of(SHAPES[family]),
-        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier", "score")),
+        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier", "score", "out_proj")),
         "heads.decoder_lm.vocabulary",
     }
     used = {name for ours in ours for name in theirs(family, ours)}
@@ -156,6 +158,7 @@ def test_an_empty_configuration_has_their_defaults():
     assert read_shape({"model_type": "t5"}, "c") == PRESETS["t5-small"]
     still = {"attention_dropout": 0.0, "activation_dropout": 0.0}  # where the release's file says otherwise
     assert read_shape({"model_type": "bart"}, "c") == PRESETS["bart-large"].model_copy(update=still)
+    assert read_shape({"model_type": "electra"}, "c") == PRESETS["electra-small"]
 
 
 def test_settings_of_older_versions_are_understood():
@@ -234,6 +237,7 @@ OPENED_BY = {
     "bart": ["AutoModelForSeq2SeqLM"],
     "t5": ["AutoModelForSeq2SeqLM", "T5EncoderModel", "T5ForConditionalGeneration"],
     "t5-v1.1": ["AutoModelForSeq2SeqLM"],
+    "electra": ["AutoModelForMaskedLM", "AutoModelForPreTraining"],
 }
 
 
@@ -251,7 +255,7 @@ def test_transformers_opens_what_was_written(written, tokenizer):
     (pieces,) = tokenizer.encode([text])
     assert opened(text)["input_ids"] == [tokenizer.cls, *pieces.ids, tokenizer.sep]
     assert (opened.pad_token_id, opened.mask_token_id) == (tokenizer.pad, tokenizer.mask)
-    assert ("token_type_ids" in opened(text)) == (shape.family == "bert")
+    assert ("token_type_ids" in opened(text)) == bool(shape.segments)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -266,6 +270,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "bart": ["BartForConditionalGeneration", "BartModel"],
         "t5": ["T5ForConditionalGeneration", "T5Model"],
         "t5-v1.1": ["T5ForConditionalGeneration", "T5Model"],
+        "electra": ["ElectraForPreTraining", "ElectraForMaskedLM", "ElectraModel", "ElectraForTokenClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
@@ -274,6 +279,8 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
     }
     if family in ("gpt2", "t5", "t5-v1.1"):
         heads = {"": [*RULES_HEADS[family]]}  # it has no weights of its own
+    if family == "electra":
+        heads["ForPreTraining"] = ["replaced_token_detection"]
     for name in names:
         model = getattr(transformers, name)(config)
         model.save_pretrained(tmp_path / name)
@@ -289,7 +296,12 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         assert any("classifier.weight" in note for note in found.notes) == name.endswith("Classification")
 
 
-RULES_HEADS = {"bert": {"masked_lm", "next_sentence"}, "modernbert": {"masked_lm"}, "gpt2": {"causal_lm"}}
+RULES_HEADS = {
+    "bert": {"masked_lm", "next_sentence"},
+    "modernbert": {"masked_lm"},
+    "gpt2": {"causal_lm"},
+    "electra": {"masked_lm", "replaced_token_detection"},
+}
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
 
@@ -387,8 +399,8 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
 
 @pytest.mark.parametrize(
     "family, kind",
-    [*itertools.product(("bert", "modernbert"), ("classify", "tag")), ("modernbert", "mean"), ("gpt2", "last"),
-     ("gpt2", "tag")],
+    [*itertools.product(("bert", "modernbert", "electra"), ("classify", "tag")), ("modernbert", "mean"),
+     ("gpt2", "last"), ("gpt2", "tag")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
     transformers = pytest.importorskip("transformers")

@@ -1,12 +1,14 @@
 """Models by name: ``bert-base``, ``modernbert-mini``, …
 
-BERT's sizes are those of Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
-ModernBERT's are those of Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M,
-small its 32M); tiny follows their proportions. GPT-2's are those of Radford 2019 (small, medium); tiny and mini are
-BERT's. BART's are those of Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice. T5's are those of
-Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated as in
-Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the release's
-small and base; tiny and mini follow their proportions.
+BERT: Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
+ModernBERT: Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M, small its 32M);
+tiny follows their proportions.
+ELECTRA: Clark 2020 (2003.10555); tiny is BERT's with embeddings half as wide.
+GPT-2: Radford 2019 (small, medium); tiny and mini are BERT's.
+BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
+T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
+as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
+release's small and base; tiny and mini follow their proportions.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ def _gpt2(layers: int, width: int) -> Shape:
         max_length=1024, norm="before", norm_eps=1e-5, segments=0, activation="gelu_tanh", embedding_norm=False,
         causal=True,
     )  # fmt: skip
+
+
+def _electra(layers: int, width: int, embedding_width: int | None = None) -> Shape:
+    return _bert(layers, width).model_copy(update={"family": "electra", "embedding_width": embedding_width})
 
 
 def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
@@ -71,6 +77,10 @@ PRESETS: dict[str, Shape] = {
     "modernbert-small": _modernbert(10, 384, 576),
     "modernbert-base": _modernbert(22, 768, 1152),
     "modernbert-large": _modernbert(28, 1024, 2624),
+    "electra-tiny": _electra(2, 128, 64),
+    "electra-small": _electra(12, 256, 128),
+    "electra-base": _electra(12, 768),
+    "electra-large": _electra(24, 1024),
     "gpt2-tiny": _gpt2(2, 128),
     "gpt2-mini": _gpt2(4, 256),
     "gpt2-small": _gpt2(12, 768),
@@ -100,6 +110,10 @@ PAPERS: dict[str, str] = {
     "modernbert-small": "Weller 2025 (2507.11412)",
     "modernbert-base": "Warner 2024 (2412.13663)",
     "modernbert-large": "Warner 2024 (2412.13663)",
+    "electra-tiny": "in proportion to Clark 2020",
+    "electra-small": "Clark 2020 (2003.10555)",
+    "electra-base": "Clark 2020 (2003.10555)",
+    "electra-large": "Clark 2020 (2003.10555)",
     "gpt2-tiny": "in proportion to Radford 2019",
     "gpt2-mini": "in proportion to Radford 2019",
     "gpt2-small": "Radford 2019",

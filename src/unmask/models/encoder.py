@@ -22,7 +22,7 @@ class Encoder(Stack):
 
     def layers(self, sequences: Sequences) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed."""
-        states, distances = [self.embeddings(sequences)], self.bias()
+        states, distances = [self.projection(self.embeddings(sequences))], self.bias()
         for block, turns in zip(self.blocks, self.angles(sequences.positions), strict=True):
             states.append(block(states[-1], sequences.layout, turns, distances))
         states[-1] = self.ended(states[-1])

@@ -18,13 +18,18 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2", "bart", "t5", "t5-v1.1"] = Field(
+    family: Literal["bert", "modernbert", "gpt2", "electra", "bart", "t5", "t5-v1.1"] = Field(
         "bert", description="Whose names and parts it has in Hugging Face"
     )
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
     width: int = Field(768, ge=8, description="Width of the hidden states")
+    embedding_width: int | None = Field(
+        None,
+        ge=8,
+        description="Width of the embeddings, which a matrix then brings to the model's (Lan 2019); none: the model's",
+    )
     layers: int = Field(12, ge=1, le=1024, description="Number of blocks, of the encoder where there is a decoder too")
     decoder_layers: int = Field(0, ge=0, le=1024, description="Blocks of a decoder that reads the encoder; 0: none")
     heads: int = Field(12, ge=1, description="Attention heads")
@@ -74,7 +79,14 @@ class Shape(Config):
             raise ValueError(f"heads must divide the width; {self.heads} does not divide {self.width}")
         if self.positions == "rotary" and self.width_per_head % 2:
             raise ValueError("rotary positions need an even width per head")
+        if self.embedding_width is not None and self.decoder_layers:
+            raise ValueError("embedding_width is for models without a decoder of their encoder; leave it out")
         return self
+
+    @property
+    def token_width(self) -> int:
+        """Width of the vectors of tokens, positions and segments."""
+        return self.embedding_width or self.width
 
     @property
     def width_per_head(self) -> int:
@@ -96,7 +108,17 @@ class Shape(Config):
         stacks = [self._stack(self.layers, sublayers=2)]
         if self.decoder_layers:
             stacks.append(self._stack(self.decoder_layers, sublayers=3))
-        return self.width * (self.vocab_size + self.segments) + sum(stacks)
+        return self.token_width * (self.vocab_size + self.segments) + self._projection + sum(stacks)
+
+    @property
+    def _projection(self) -> int:
+        """From the embeddings to a model of another width, and the norms that differ for it."""
+        if self.token_width == self.width:
+            return 0
+        norm = 2 if self.bias and self.norm_kind == "layer" else 1
+        # the embeddings' norm has their width, and stands in no other's place
+        norms = norm * (self.token_width if self.norm == "before" else self.token_width - self.width)
+        return self.width * (self.token_width + self.bias) + self.embedding_norm * norms
 
     def _stack(self, layers: int, sublayers: int) -> int:
         """An encoder, or with a third sublayer a decoder, without the vocabulary."""
@@ -104,7 +126,7 @@ class Shape(Config):
         norm = self.width * (2 if self.bias and self.norm_kind == "layer" else 1)
         attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
-        places = {"learned": self.max_length * self.width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
+        places = {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
         # the embeddings' norm, where there is one, stands in the place of the first attention's in a pre-norm model
         norms = layers * sublayers + (self.norm == "before") + self.embedding_norm * (self.norm == "after")
         return places + layers * ((sublayers - 1) * attention + feed_forward) + norms * norm

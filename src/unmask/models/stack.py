@@ -34,17 +34,18 @@ class Stack(nn.Module):
         before = shape.norm == "before"
         self.embeddings = Embeddings(
             shape.vocab_size if owns_tokens else 0,
-            shape.width,
+            shape.token_width,
             shape.max_length if shape.positions == "learned" else 0,
             shape.segments if owns_tokens else 0,
-            _norm(shape) if shape.embedding_norm else nn.Identity(),
+            _norm(shape, shape.token_width) if shape.embedding_norm else nn.Identity(),
             shape.dropout,
             math.sqrt(shape.width) if shape.embedding_scale == "input" else 1.0,
         )
+        wider = shape.token_width != shape.width
+        self.projection = nn.Linear(shape.token_width, shape.width, bias=shape.bias) if wider else nn.Identity()
+        normed = shape.embedding_norm and not wider
         self.distances = nn.Embedding(BUCKETS, shape.heads) if shape.positions == "buckets" else None
-        self.blocks = nn.ModuleList(
-            block(_block(shape, i, causal), normed=i == 0 and shape.embedding_norm) for i in range(layers)
-        )
+        self.blocks = nn.ModuleList(block(_block(shape, i, causal), normed=normed and i == 0) for i in range(layers))
         self.norm = _norm(shape) if before else nn.Identity()
         # T5 drops once more behind its last norm, others do not
         self.last_dropout = Dropout(shape.dropout if before and shape.decoder_layers else 0.0)
@@ -99,8 +100,8 @@ def _fan_in(module: nn.Linear | nn.Embedding, width: int) -> float:
     return 1.0 if module.embedding_dim == width else float(width**-0.5)
 
 
-def _norm(shape: Shape) -> nn.Module:
-    return norm_of(shape.norm_kind, shape.width, shape.norm_eps, shape.bias)
+def _norm(shape: Shape, width: int | None = None) -> nn.Module:
+    return norm_of(shape.norm_kind, width or shape.width, shape.norm_eps, shape.bias)
 
 
 def _block(shape: Shape, layer: int, causal: bool) -> BlockShape:

@@ -17,6 +17,8 @@ class Sizes(Protocol):
     @property
     def width(self) -> int: ...  # noqa: D102
     @property
+    def token_width(self) -> int: ...  # noqa: D102
+    @property
     def vocab_size(self) -> int: ...  # noqa: D102
     @property
     def norm_eps(self) -> float: ...  # noqa: D102
@@ -34,7 +36,7 @@ class VocabularyHead(nn.Module):
     def __init__(self, sizes: Sizes, bias: bool = True, std: float = 0.02):
         super().__init__()
         self.tied = sizes.tied
-        self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.width))
+        self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.token_width))
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if bias else None
         nn.init.normal_(self.vocabulary, std=std)
 
@@ -48,12 +50,12 @@ class VocabularyHead(nn.Module):
 
 
 class MaskedLMHead(VocabularyHead):
-    """Dense, GELU, norm, and the vocabulary (Devlin 2018)."""
+    """Dense to the width of tokens, GELU, norm, and the vocabulary (Devlin 2018)."""
 
     def __init__(self, sizes: Sizes):
         super().__init__(sizes)
-        self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
-        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+        self.dense = nn.Linear(sizes.width, sizes.token_width, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.token_width, sizes.norm_eps, bias=sizes.bias)
 
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
@@ -65,10 +67,12 @@ class CausalLMHead(VocabularyHead):
 
     def __init__(self, sizes: Sizes):
         super().__init__(sizes, bias=False)
+        wider = sizes.token_width != sizes.width
+        self.narrowed = nn.Linear(sizes.width, sizes.token_width, bias=False) if wider else nn.Identity()
 
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
-        return self.scores(states_MD)
+        return self.scores(self.narrowed(states_MD))
 
 
 class DecoderLMHead(VocabularyHead):
@@ -96,14 +100,28 @@ class SpanBoundaryHead(VocabularyHead):
         nn.init.normal_(self.places.weight, std=0.02)
         self.into = nn.Linear(2 * sizes.width + place_width, sizes.width, bias=sizes.bias)
         self.into_norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
-        self.dense = nn.Linear(sizes.width, sizes.width, bias=sizes.bias)
-        self.norm = LayerNorm(sizes.width, sizes.norm_eps, bias=sizes.bias)
+        self.dense = nn.Linear(sizes.width, sizes.token_width, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.token_width, sizes.norm_eps, bias=sizes.bias)
 
     def forward(self, borders_M2D: Tensor, places_M: Tensor) -> Tensor:
         """States before and after the span [M, 2, D], places in it [M] to logits [M, V]."""
         asked = torch.cat([borders_M2D.flatten(1), self.places(places_M)], -1)
         inner = self.into_norm(F.gelu(self.into(asked)))
         return self.scores(self.norm(F.gelu(self.dense(inner))))
+
+
+class ReplacedTokenHead(nn.Module):
+    """Dense, GELU and one number: how much likelier a token was replaced than not (Clark 2020, ELECTRA, §2)."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        self.dense = nn.Linear(sizes.width, sizes.width)
+        self.choice = nn.Linear(sizes.width, 1)
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, 2] of staying and of being replaced: the first is 0, their softmax a sigmoid."""
+        replaced_M1 = self.choice(F.gelu(self.dense(states_MD)))
+        return torch.cat([torch.zeros_like(replaced_M1), replaced_M1], -1)
 
 
 class SequenceRelationHead(nn.Module):

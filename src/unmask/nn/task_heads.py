@@ -93,6 +93,20 @@ class ScoreHead(Head):
     choice_bias = False
 
 
+class GeluHead(Head):
+    """The same after dense and GELU, with dropout before both (Clark 2020's code, ELECTRA)."""
+
+    choice = "out_proj"
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
+        super().__init__(sizes, labels, pool)
+        self.dense = _linear(sizes.width, sizes.width, sizes.init_std)
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dropout, dense, GELU."""
+        return F.gelu(self.dense(self.dropout(x_MD)))
+
+
 class TransformHead(Head):
     """The same after dense, GELU and norm, as in the head of masked LM (Warner 2024's code, ModernBERT)."""
 
@@ -109,9 +123,10 @@ class TransformHead(Head):
 
 def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
     """A family's head for one answer a sequence."""
-    return {"bert": PoolerHead, "modernbert": TransformHead, "gpt2": ScoreHead}[sizes.family](sizes, labels, pool)
+    heads = {"bert": PoolerHead, "modernbert": TransformHead, "gpt2": ScoreHead, "electra": GeluHead}
+    return heads[sizes.family](sizes, labels, pool)
 
 
 def tagger(sizes: Sizes, labels: int) -> Head:
     """A family's head for an answer a word."""
-    return {"bert": Head, "modernbert": TransformHead, "gpt2": Head}[sizes.family](sizes, labels)
+    return {"modernbert": TransformHead}.get(sizes.family, Head)(sizes, labels)

@@ -1,12 +1,13 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import bart, bert, gpt2, modernbert, t5
+from unmask.hub.families import bart, bert, electra, gpt2, modernbert, t5
 from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
     "bert": bert.FAMILY,
     "modernbert": modernbert.FAMILY,
     "gpt2": gpt2.FAMILY,
+    "electra": electra.FAMILY,
     "bart": bart.FAMILY,
     "t5-v1.1": t5.FAMILY_1_1,
     "t5": t5.FAMILY,

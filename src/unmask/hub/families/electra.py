@@ -1,0 +1,82 @@
+"""ELECTRA (Clark 2020, 2003.10555): discriminators, and generators, which are masked language models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.hub.family import Config, Family, Head
+from unmask.models.shape import Shape
+from unmask.nn.heads import MaskedLMHead, ReplacedTokenHead
+
+
+def _read(config: Config, path: Path) -> dict[str, Any]:
+    same = config["embedding_size"] == config["hidden_size"]
+    return {"embedding_width": None if same else config["embedding_size"]}
+
+
+def _write(shape: Shape, path: Path) -> dict[str, Any]:
+    if not shape.segments:
+        raise UserError(f"{path}: Hugging Face's electra has no place for model.segments 0; 1 or more would fit")
+    return {"embedding_size": shape.token_width}
+
+
+FAMILY = Family(
+    model_type="electra",
+    rules={
+        "backbone.embeddings.tokens": "electra.embeddings.word_embeddings",
+        "backbone.embeddings.positions": "electra.embeddings.position_embeddings",
+        "backbone.embeddings.segments": "electra.embeddings.token_type_embeddings",
+        "backbone.embeddings.norm": "electra.embeddings.LayerNorm",
+        "backbone.projection": "electra.embeddings_project",
+        "backbone.blocks.#.attention.qkv": "electra.encoder.layer.#.attention.self.{query,key,value}",
+        "backbone.blocks.#.attention.out": "electra.encoder.layer.#.attention.output.dense",
+        "backbone.blocks.#.attention_norm": "electra.encoder.layer.#.attention.output.LayerNorm",
+        "backbone.blocks.#.feed_forward.into": "electra.encoder.layer.#.intermediate.dense",
+        "backbone.blocks.#.feed_forward.out": "electra.encoder.layer.#.output.dense",
+        "backbone.blocks.#.feed_forward_norm": "electra.encoder.layer.#.output.LayerNorm",
+        "heads.replaced_token_detection.dense": "discriminator_predictions.dense",
+        "heads.replaced_token_detection.choice": "discriminator_predictions.dense_prediction",
+        "heads.masked_lm.dense": "generator_predictions.dense",
+        "heads.masked_lm.norm": "generator_predictions.LayerNorm",
+        "heads.masked_lm": "generator_lm_head",
+        "heads.task.dense": "classifier.dense",
+        "heads.task.out_proj": "classifier.out_proj",
+        "heads.task.classifier": "classifier",
+    },
+    prefix="electra.",
+    numbers={
+        "vocab_size": "vocab_size", "width": "hidden_size", "layers": "num_hidden_layers",
+        "heads": "num_attention_heads", "feed_forward": "intermediate_size", "max_length": "max_position_embeddings",
+        "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
+        "segments": "type_vocab_size",
+    },
+    defaults={
+        "vocab_size": 30522, "embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12,
+        "num_attention_heads": 4, "intermediate_size": 1024, "max_position_embeddings": 512, "initializer_range": 0.02,
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12, "type_vocab_size": 2,
+    },
+    architectures={
+        (): "ElectraModel",
+        ("masked_lm",): "ElectraForMaskedLM",
+        ("replaced_token_detection",): "ElectraForPreTraining",
+        ("masked_lm", "replaced_token_detection"): "ElectraForPreTraining",
+    },
+    heads={
+        "masked_lm": Head(MaskedLMHead, "heads.masked_lm.bias"),
+        "replaced_token_detection": Head(ReplacedTokenHead, "heads.replaced_token_detection.choice.weight"),
+    },
+    fixed={
+        "hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    },
+    parts={"positions": "learned", "norm": "after", "bias": True, "gated": False, "window": None},
+    settled=("embedding_width",),
+    vocabulary="generator_lm_head",
+    ids={"pad_token_id": "pad"},
+    buffers=("electra.embeddings.position_ids", "electra.embeddings.token_type_ids"),
+    read=_read,
+    write=_write,
+)  # fmt: skip
