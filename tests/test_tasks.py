@@ -175,7 +175,7 @@ def test_inputs_that_are_no_rows_are_refused():
         Tag().rows(["one text"])
 
 
-ODD = [None, 5, 1.5, True, b"fine", {"text": "fine"}, {"fine"}, object(), np.array(["a", "b", "c"]), "\ud800"]
+ODD = [None, 5, 1.5, True, b"fine", {"text": "fine"}, {"fine"}, Ellipsis, np.array(["a", "b", "c"]), "\ud800"]
 
 
 @pytest.mark.parametrize("odd", [*ODD, ["a", "b", "c"], [["a", "b"]], [None, "a"], [], ""], ids=repr)
