@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     evaluate: Callable[..., Any]
     fill: Callable[..., Any]
     convert: Callable[..., Any]
+    inspect: Callable[..., Any]
     demo: Callable[..., Any]
 
 __version__: str
-__all__ = ["convert", "demo", "evaluate", "fill", "finetune", "load", "predict", "prepare", "pretrain"]
+__all__ = ["convert", "demo", "evaluate", "fill", "finetune", "inspect", "load", "predict", "prepare", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:

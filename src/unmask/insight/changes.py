@@ -25,6 +25,9 @@ MEANINGS: dict[State, str] = {
 }
 
 
+ELSEWHERE = "stands in another document"
+
+
 @dataclass(frozen=True)
 class Change:
     """A token after, or one that is no longer there."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import pages
-from unmask.insight.changes import MEANINGS
+from unmask.insight.changes import ELSEWHERE, MEANINGS
 from unmask.insight.grid import grid, sight
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Picture, View
@@ -46,7 +46,8 @@ def book(title: str, eyebrow: str, summary: str, sections: Sequence[Section], no
         "eyebrow": eyebrow,
         "summary": summary,
         "sections": [_section(section) for section in sections],
-        "legend": [(state, words) for state, words in MEANINGS.items() if state in seen],
+        "legend": [(state, words) for state, words in MEANINGS.items() if state in seen]
+        + [("elsewhere", ELSEWHERE)] * any(sheet.others for section in sections for sheet in section.sheets),
         "notes": notes,
     }
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("pictures.css", "pictures.js"))

@@ -69,7 +69,7 @@ class Sheet:
         return [
             *["Chance decides anew for every text and epoch; of many draws one is shown in which most happens."]
             * self.chosen,
-            *["Texts from another document are taken from a few that unmask carries."] * self.others,
+            *["What stands in another document (underlined) is of a few that unmask carries."] * self.others,
             *["The vocabulary is the text's own words; --tokenizer takes a real one."] * self.own_words,
         ]
 
@@ -109,10 +109,18 @@ def sheet(
 
 
 def text_for(objectives: Mapping[str, Objective], language: str, input_format: str | None = None) -> str:
-    """A text to look at: one sentence if that is enough, two for pairs, three where sentences stand for themselves."""
+    """A text to look at, of as many sentences as the objectives need.
+
+    Two make a pair, and three are enough to choose one that is not the next. Where neither is wanted one will do,
+    unless nothing is asked about it.
+    """
     form = formats(objectives, input_format)[0]
-    count = 2 if FORMATS[form].pairs else 1 if form == "full_sentences" else 3
-    return "".join(TEXTS["zh" if language.startswith("zh") else "en"][:count])
+    language = "zh" if language.startswith("zh") else "en"
+    if FORMATS[form].pairs:
+        return "".join(TEXTS[language][:2])
+    first = TEXTS[language][0]
+    asked = Drawer(objectives, [first], vocabulary([first]), language, form).draw(0).after.targets.values()
+    return first if any(len(targets.index) for targets in asked) else "".join(TEXTS[language])
 
 
 def _method(name: str, objective: Objective) -> Method:

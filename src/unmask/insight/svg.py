@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.cells import cell_len
 
-from unmask.insight.changes import MEANINGS, State
+from unmask.insight.changes import ELSEWHERE, MEANINGS, State
 from unmask.insight.grid import Grid, grid, path, width_of
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Token
@@ -92,6 +92,8 @@ def legend() -> str:
         token = Token(sample, state, None, None, False, (), "", None)
         _write_token(token, EDGE, canvas.y, width_of(sample, TOKEN) + 2 * PAD, canvas)
         _explain(words, canvas)
+    _write_token(Token("token", "seen", None, None, True, (), "", None), EDGE, canvas.y, 51, canvas)
+    _explain(ELSEWHERE, canvas)
     canvas.texts.append(Text(EDGE + PAD, canvas.y + 15, "token", "answer"))
     _explain("below a token: what is to be answered there", canvas)
     canvas.grids.append((canvas.y, Grid("", BOX / 3, [], 0, 3, path(np.tri(3, dtype=bool)), [])))
