@@ -51,6 +51,11 @@ class View:
     said: list[Said]
 
     @property
+    def asks(self) -> bool:
+        """Whether there is something to answer."""
+        return bool(self.said) or any(token.answers for token in self.tokens)
+
+    @property
     def tokens(self) -> list[Token]:
         """[T] those that are there, by place."""
         return [token for sequence in self.sequences for token in sequence if token.place is not None]

@@ -66,7 +66,9 @@ class Sheet:
     @property
     def notes(self) -> list[str]:
         """What has to be known to read the pictures right."""
+        asked = any(view.asks for one in self.shown for view in one.picture.views.values())
         return [
+            *["Nothing is asked of this text; give one of several sentences, or a longer one."] * (not asked),
             *["Chance decides anew for every text and epoch; of many draws one is shown in which most happens."]
             * self.chosen,
             *["What stands in another document (underlined) is of a few that unmask carries."] * self.others,
