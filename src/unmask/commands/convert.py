@@ -43,6 +43,11 @@ class Convert(Config):
     src: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
     to: Literal["hf", "unmask"] = Field(description="hf: what transformers opens; unmask: a run to continue from")
     out: Path = Field(description="The folder to make")
+    part: str | None = Field(
+        None,
+        description="What else was trained beside the model and is to be taken instead of it: generator, after "
+        "replaced_token_detection",
+    )
 
     def run(self) -> list[str]:
         """Write and check; prints and returns what was absent, could not be carried, or was found, a line each."""
@@ -51,7 +56,7 @@ class Convert(Config):
         refuse_absent(self.src)
         from unmask.inference.loading import load
 
-        model = load(self.src, device="cpu")
+        model = load(self.src, device="cpu").part(self.part)
         notes = [
             *model.notes,
             *(_write_hub(model, self.out) if self.to == "hf" else _write_run(model, self.src, self.out)),

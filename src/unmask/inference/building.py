@@ -16,4 +16,11 @@ def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
     heads = {name: head for objective in asked for name, head in objective.heads(shape).items()}
     companions = {name: other for objective in asked for name, other in objective.companions(shape).items()}
     backbone = backbone_of(shape)
-    return Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()})
+    sharing = [name for objective in asked for name in objective.sharing]
+    return Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()}, sharing)
+
+
+def alone(network: Network) -> Network:
+    """The same without what was trained beside the model, and the heads that ask it: they have its name."""
+    heads = {name: head for name, head in network.heads.items() if name not in network.companions}
+    return Network(network.backbone, heads)

@@ -15,7 +15,7 @@ from unmask.config import build, folder
 from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
 from unmask.inference import finetuned
-from unmask.inference.building import network_of
+from unmask.inference.building import alone, network_of
 from unmask.inference.early import FITS
 from unmask.inference.finetuned import Finetuned
 from unmask.inference.model import Model
@@ -84,6 +84,8 @@ def _open_run(run: Path) -> Model:
     shape = build(Shape, settings["model"], spell=lambda key: f"{path}: model.{key}")
     with torch.device("meta"):
         network = network_of(shape, _objectives(path, settings["objective"]))
+        if "converted_from" in settings:  # others' folders hold nothing of what was trained beside a model
+            network = alone(network)
     return _fill_in(network, shape, weights.read(file), file, run, [])
 
 

@@ -6,7 +6,7 @@ T tokens, N sequences, L length, D width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from unmask.errors import UserError, as_list, found, is_text
+from unmask.inference.building import alone
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
@@ -52,6 +53,25 @@ class Model:
     def heads(self) -> list[str]:
         """Names of the heads it has."""
         return list(self.network.heads)
+
+    def part(self, name: str | None) -> Model:
+        """The model alone, or one of those that were trained beside it (ELECTRA's generator) as a model of its own.
+
+        Raises:
+            UserError: Nothing of that name was trained beside it.
+        """
+        network, beside = self.network, dict(self.network.companions.items())
+        if not beside and name is None:
+            return self
+        if name is None:
+            told = [f"left out: {other}, which was trained beside it; --part {other} takes it" for other in beside]
+            return replace(self, network=alone(network), notes=[*self.notes, *told])
+        if name not in beside:
+            has = f"{' and '.join(beside)} would fit" if beside else "nothing was; leave it out"
+            raise UserError(f"--part {name}: was not trained beside {self.source}; {has}")
+        other = beside[name]
+        assert isinstance(other, Encoder)
+        return replace(self, shape=other.shape, network=Network(other, {"masked_lm": network.heads[name]}))
 
     def hidden(self, texts: Sequence[str] | Sequence[Sequence[int]], layer: int = -1) -> list[Array]:
         """States of every token, one float32 array [L, D] per sequence; nothing is padded and nothing cut.

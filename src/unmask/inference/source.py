@@ -13,6 +13,7 @@ from unmask.inference.model import TOKENS_AT_ONCE
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
+from unmask.nn.task_heads import Head
 from unmask.tasks.base import HEAD, Encoded, Task
 from unmask.text.example import Array
 from unmask.text.sampling.batches import by_length
@@ -47,9 +48,11 @@ class Source:
         data = self.encoded.data
         weight = next(network.backbone.parameters())
         rows = len(data.stream.tokens if self.task.reads_all else data.example.targets[HEAD].index)
-        width = network.heads[HEAD].get_parameter("classifier.weight").shape[1]
+        head = network.heads[HEAD]
+        assert isinstance(head, Head)
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = torch.from_file(str(path), shared=True, size=rows * width, dtype=weight.dtype).view(rows, width)
+        found = torch.from_file(str(path), shared=True, size=rows * head.width, dtype=weight.dtype)
+        found = found.view(rows, head.width)
         with evaluating(network):
             for group in by_length(data.lengths, TOKENS_AT_ONCE):
                 batch = self.batch(group).to(weight.device)

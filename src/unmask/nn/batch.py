@@ -36,12 +36,13 @@ class Answers:
     labels: Tensor  # [M] int64, or [M, K] float where several labels may hold
     stream: str
     places: Tensor | None = None  # [M] int64, for heads that have to be told where the answer stands
+    lots: Tensor | None = None  # [M] float32 in [0, 1), for objectives that draw from what the head says
 
     def to(self, device: torch.device) -> Answers:
         """The same answers on a device."""
         index, labels = (x.to(device, non_blocking=True) for x in (self.index, self.labels))
-        places = None if self.places is None else self.places.to(device, non_blocking=True)
-        return Answers(index, labels, self.stream, places)
+        places, lots = (None if x is None else x.to(device, non_blocking=True) for x in (self.places, self.lots))
+        return Answers(index, labels, self.stream, places, lots)
 
 
 @dataclass
@@ -91,4 +92,5 @@ def _answers(targets: Targets) -> Answers:
         labels if labels.is_floating_point() else labels.long(),
         targets.stream,
         None if targets.places is None else torch.from_numpy(targets.places).long(),
+        None if targets.lots is None else torch.from_numpy(targets.lots).float(),
     )

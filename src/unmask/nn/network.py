@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,28 +15,46 @@ from unmask.nn.losses import Loss, cross_entropy
 
 
 class Network(nn.Module):
-    """One backbone, any number of heads, and the backbones that only pre-training needs beside it."""
+    """One backbone, any number of heads, and the backbones that only pre-training needs beside it.
+
+    Args:
+        backbone: the model.
+        heads: what answers, by name.
+        companions: further backbones by name; each reads the stream of its name.
+        sharing: those of them that read with the model's own embeddings.
+    """
 
     def __init__(
-        self, backbone: nn.Module, heads: dict[str, nn.Module], companions: dict[str, nn.Module] | None = None
+        self,
+        backbone: nn.Module,
+        heads: dict[str, nn.Module],
+        companions: dict[str, nn.Module] | None = None,
+        sharing: Collection[str] = (),
     ):
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)
         self.companions = nn.ModuleDict(companions or {})
+        self.sharing = tuple(sharing)
         self.tie()
 
     def tie(self) -> None:
-        """Share the embeddings with the heads that answer in tokens; again when the embeddings were replaced."""
+        """Share the embeddings with whoever has none of its own; again when the embeddings were replaced."""
+        for name in self.sharing:
+            self.companions[name].embeddings = self.backbone.embeddings
         for head in self.heads.values():
             if isinstance(head, VocabularyHead) and head.tied:
                 head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
-        """Hidden states [T, D] of a stream; computed once a batch, however many heads ask."""
+        """Hidden states [T, D] of a stream, read by the companion of its name or else by the backbone.
+
+        They are computed once a batch, however many heads ask.
+        """
         if stream not in batch.states:
+            reader = dict(self.companions.items()).get(stream, self.backbone)
             sequences = batch.streams[stream]
-            batch.states[stream] = self.backbone(sequences, *self._memory(batch, sequences.reads))
+            batch.states[stream] = reader(sequences, *self._memory(batch, sequences.reads))
         return batch.states[stream]
 
     def _memory(self, batch: Batch, stream: str | None) -> list[Memory]:

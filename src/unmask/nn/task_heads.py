@@ -54,6 +54,7 @@ class Head(nn.Module):
 
     def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
         super().__init__()
+        self.width = sizes.width
         self.pooling = None if pool in ("cls", "last") else pooling(pool, sizes.width)
         self.dropout = Dropout(sizes.dropout)
         self.add_module(self.choice, _linear(sizes.width, labels, sizes.init_std, self.choice_bias))

@@ -38,6 +38,12 @@ class Objective(Config):
     needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     "Objectives that it cannot do without, with their settings."
 
+    sharing: ClassVar[tuple[str, ...]] = ()
+    "Those of its companions that read with the model's own embeddings."
+
+    decides: ClassVar[bool] = False
+    "Whether what it asks depends on what the network says: its loss writes it into the batch, before others look."
+
     meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     "What a head's labels say, in words, where they are not tokens."
 
@@ -60,7 +66,7 @@ class Objective(Config):
         return shape
 
     def companions(self, shape: Shape) -> dict[str, Shape]:
-        """Further backbones that it trains beside the model, by name (ELECTRA's generator)."""
+        """Further backbones that it trains beside the model, by name; each reads the stream of its name."""
         return {}
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
@@ -83,11 +89,15 @@ class Objective(Config):
         """The names of the heads this objective's loss uses."""
         return ()
 
+    def weights(self) -> dict[str, float]:
+        """What each head's mean loss counts in the sum of all."""
+        return dict.fromkeys(self.answers(), self.weight)
+
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
         """Held-out figures that are not means themselves but made of some."""
         return {}
 
 
 def in_turn(chosen: Mapping[str, Objective]) -> dict[str, Objective]:
-    """The same objectives, each after those that it follows."""
-    return dict(sorted(chosen.items(), key=lambda item: bool(item[1].follows)))
+    """The same objectives, each after those that it follows, and what decides first."""
+    return dict(sorted(chosen.items(), key=lambda item: (bool(item[1].follows), not item[1].decides)))

@@ -50,7 +50,7 @@ class Pretraining:
     ):
         self.network, self.objectives, self.plan, self.held_out = network, list(objectives.values()), plan, held_out
         self.settings, self.placement = settings, placement
-        self.weights = {head: o.weight for o in self.objectives for head in o.answers()}
+        self.weights = {head: weight for o in self.objectives for head, weight in o.weights().items()}
         self.steps_per_epoch = plan.rows / plan.rows_per_step
         self.data = plan.corpus.hash
 
@@ -84,6 +84,7 @@ class Pretraining:
         """The figures of `evaluate` that whoever knows how often each answer occurs there reaches without reading."""
         counts: dict[str, Counter[int]] = {}
         for batch in self._held_out_batches():
+            self._decide(batch)
             for head, answers in batch.targets.items():
                 counts.setdefault(head, Counter()).update(answers.labels.tolist())
         found: dict[str, float] = {}
@@ -91,6 +92,15 @@ class Pretraining:
             shares = np.array(list(each.values())) / each.total()
             found |= {f"loss/{head}": float(-(shares * np.log(shares)).sum()), f"accuracy/{head}": float(shares.max())}
         return found
+
+    def _decide(self, batch: Batch) -> None:
+        """Settle the answers that hang on what the network itself says."""
+        if deciding := [o for o in self.objectives if o.decides]:
+            on_device = batch.to(self.placement.device)
+            with evaluating(self.network):
+                for objective in deciding:
+                    objective.loss(self.network, on_device)
+            batch.targets = on_device.targets
 
     def origin(self, step: int) -> str:
         """The documents of a step."""

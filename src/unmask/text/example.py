@@ -52,6 +52,7 @@ class Targets:
     labels: Array  # [M]; [M, K] where several labels may hold
     stream: str = "encoder"
     places: Array | None = None  # [M] where the answer stands, for heads that have to be told
+    lots: Array | None = None  # [M] chance in [0, 1), for objectives that draw from what a head says
 
 
 @dataclass(frozen=True)
