@@ -6,7 +6,7 @@ B tokens before, A tokens after. Tokens are numbers that a `Trail` gave: no two 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Literal
 
@@ -39,11 +39,8 @@ class Change:
 
 def in_place(before: Array, after: Array, special: Array) -> list[Change]:
     """Both have the same length: each token is compared with that at its own place."""
-    known = set(before.tolist())
-    return [
-        Change(state := _state(b, a, special, known), place, [b] if state in ("hidden", "random") else None)
-        for place, (b, a) in enumerate(zip(before.tolist(), after.tolist(), strict=True))
-    ]
+    pairs, known = zip(before.tolist(), after.tolist(), strict=True), set(before.tolist())
+    return [_changed(b, a, place, special, known) for place, (b, a) in enumerate(pairs)]
 
 
 def aligned(before: Array, after: Array, special: Array, whole: bool = True) -> list[Change]:
@@ -59,23 +56,26 @@ def aligned(before: Array, after: Array, special: Array, whole: bool = True) -> 
     found: list[Change] = []
     for kind, i, k, j, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            found += [
-                Change(_plain(token, special), place, None) for place, token in zip(range(j, m), new[j:m], strict=True)
-            ]
+            found += [Change(_plain(new[place], special), place, None) for place in range(j, m)]
+        elif kind == "replace" and k - i == m - j:  # one for one
+            found += [_changed(old[i + place - j], new[place], place, special, set(old)) for place in range(j, m)]
         else:
-            missing = [token for token in old[i:k] if token not in new] if whole else None
+            missing = [token for token in old[i:k] if token not in new] if whole else []
             found += _differing(range(j, m), new, missing, special, set(old))
-    return found
+    return found if whole else [replace(change, was=None) for change in found]
 
 
-def _differing(
-    places: range, new: list[int], missing: list[int] | None, special: Array, known: set[int]
-) -> Iterator[Change]:
+def _changed(before: int, after: int, place: int, special: Array, known: set[int]) -> Change:
+    state = _state(before, after, special, known)
+    return Change(state, place, [before] if state in ("hidden", "random") else None)
+
+
+def _differing(places: range, new: list[int], missing: list[int], special: Array, known: set[int]) -> Iterator[Change]:
     """A stretch that is not in both: what stands there stands for what is missing, or that was taken out."""
     states = [_state(None, new[place], special, known) for place in places]
     stand_in = next((n for n, state in enumerate(states) if state == "hidden"), None)
     if stand_in is None:
-        yield from (Change("removed", None, [token]) for token in missing or [])
+        yield from (Change("removed", None, [token]) for token in missing)
     for n, (place, state) in enumerate(zip(places, states, strict=True)):
         yield Change(state, place, missing if n == stand_in else None)
 

@@ -104,7 +104,9 @@ class Painter:
         at = {head: targets for head, targets in asked.items() if head not in apart}
         tokens = _Tokens(self, name, stream, at, _marks(stream, _told(drawn.after, at)))
         return View(
-            name, [list(tokens.of(_changes(name, n, drawn, self.special))) for n in range(len(stream.lengths))], said
+            name,
+            [list(tokens.of(_changes(name, n, drawn, bool(at), self.special))) for n in range(len(stream.lengths))],
+            said,
         )
 
     def seeing(self, example: Example) -> str:
@@ -213,17 +215,20 @@ def _asked(example: Example, stream: str) -> dict[str, Targets]:
     return {head: targets for head, targets in example.targets.items() if targets.stream == stream}
 
 
-def _changes(name: str, n: int, drawn: Drawn, special: Array) -> list[Change]:
-    """What became of the n-th sequence of a stream; one that was not there before is made of the first there was."""
+def _changes(name: str, n: int, drawn: Drawn, asked: bool, special: Array) -> list[Change]:
+    """What became of the n-th sequence of a stream; one that was not there before is made of the first there was.
+
+    Where answers are asked of its tokens, they stand at their places; else some may have been taken out or put in.
+    """
     after = drawn.after.streams[name]
     base = drawn.before.streams.get(name) or next(iter(drawn.before.streams.values()))
     now = _tokens(after, n)
     before = _tokens(base, n) if len(base.lengths) == len(after.lengths) else now
-    was_there = name in drawn.before.streams
+    in_place = asked and len(before) == len(now) and not after.reads
     found = (
         changes.in_place(before, now, special)
-        if was_there and len(before) == len(now)
-        else changes.aligned(before, now, special, was_there)
+        if in_place
+        else changes.aligned(before, now, special, name in drawn.before.streams)
     )
     first = int(after.starts[n])
     return [Change(c.state, None if c.place is None else c.place + first, c.was) for c in found]
