@@ -105,6 +105,7 @@ def test_what_is_reached_by_the_frequency_of_answers():
     from unmask.runs.pretraining import Pretraining
 
     work = Pretraining.__new__(Pretraining)
+    work.objectives = []
     labels = [torch.tensor([3, 3, 5]), torch.tensor([3, 7])]
     batches = [SimpleNamespace(targets={"masked_lm": SimpleNamespace(labels=some)}) for some in labels]
     work._held_out_batches = lambda: iter(batches)
