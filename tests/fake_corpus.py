@@ -37,6 +37,7 @@ class FakeCorpus:
 
     contents: list[list[list[int]]]
     folder: Path = Path("corpora/fake")
+    hash: str = "fake"
     tokenizer: FakeTokenizer = field(default_factory=FakeTokenizer)
     longest_word: int = 3
 

@@ -9,6 +9,7 @@ BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
 T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
 as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
 release's small and base; tiny and mini follow their proportions.
+GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
 """
 
 from __future__ import annotations
@@ -66,6 +67,13 @@ def _t5(layers: int, width: int, feed_forward: int, heads: int, head_width: int,
     return T5.model_copy(update={**sizes, "heads": heads, "head_width": head_width, **others})
 
 
+def _gru(width: int, embedding_width: int | None = None) -> Shape:
+    return Shape(
+        family="gru", layers=1, width=width, embedding_width=embedding_width, dropout=0.0,
+        heads=1, feed_forward=1, segments=0, attention_dropout=0.0,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -97,6 +105,9 @@ PRESETS: dict[str, Shape] = {
     "t5-v1.1-mini": _t5(4, 384, 768, 6, 64, **T5_1_1),
     "t5-v1.1-small": _t5(8, 512, 1024, 6, 64, **T5_1_1),
     "t5-v1.1-base": _t5(12, 768, 2048, 12, 64, **T5_1_1),
+    "gru-tiny": _gru(128),
+    "gru-mini": _gru(256),
+    "gru-large": _gru(2400, 620),
 }
 
 PAPERS: dict[str, str] = {
@@ -130,9 +141,12 @@ PAPERS: dict[str, str] = {
     "t5-v1.1-mini": "in proportion to Raffel 2019",
     "t5-v1.1-small": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
     "t5-v1.1-base": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
+    "gru-tiny": "in proportion to Kiros 2015",
+    "gru-mini": "in proportion to Kiros 2015",
+    "gru-large": "Kiros 2015 (1506.06726)",
 }
 
-USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini", "encoder_decoder": "bart-mini"}
+USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini", "encoder_decoder": "bart-mini", "gru": "gru-mini"}
 "By flow of data (`Shape.flow`), the model that is taken where none is named."
 
 

@@ -118,9 +118,9 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
 
     again = load(out, device="cpu")
     ids = torch.arange(min(model.shape.max_length, 200)) * 7919 % model.tokenizer.size
-    before = _outputs(model, ids)
     # of a task's model they know the states, and a head of GPT-2's that is nothing but the embeddings
-    after = {name: output for name, output in _outputs(again, ids).items() if name in before}
+    heads = [head for head in again.heads if head in model.heads]
+    before, after = _outputs(model, ids, heads), _outputs(again, ids, heads)
     for name, output in after.items():
         if not torch.equal(output, before[name]):
             raise RuntimeError(f"{out}: its {name} are not those of {model.source}; nothing was kept")
@@ -128,8 +128,8 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
     return notes + _check_with_transformers(model, out, ids, after) if to == "hf" else notes
 
 
-def _outputs(model: Model, ids: Tensor) -> dict[str, Tensor]:
-    """States [T, D] and every head's logits [T, C] of one sequence [T]; a decoder reads it and writes it backwards."""
+def _outputs(model: Model, ids: Tensor, heads: list[str]) -> dict[str, Tensor]:
+    """States [T, D] and these heads' logits [T, C] of one sequence [T]; a decoder reads it and writes it backwards."""
     import torch
 
     from unmask.nn.batch import collate
@@ -140,7 +140,7 @@ def _outputs(model: Model, ids: Tensor) -> dict[str, Tensor]:
         streams["decoder"] = Stream(ids.numpy()[::-1].copy(), np.array([len(ids)]), reads="encoder")
     with torch.inference_mode():
         states_TD = model.network.states(collate(Example(streams)), list(streams)[-1])
-        return {"states": states_TD, **{name: head(states_TD) for name, head in model.network.heads.items()}}
+        return {"states": states_TD, **{name: model.network.heads[name](states_TD) for name in heads}}
 
 
 def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[str, Tensor]) -> list[str]:

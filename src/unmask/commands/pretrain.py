@@ -40,8 +40,12 @@ class Pretrain(Training):
     objective: Objectives = Field(  # type: ignore[valid-type]
         "masked_lm", description="What is learned; several are joined by commas"
     )
-    input_format: Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences"] | None = Field(
-        None, description="How text is cut (RoBERTa §4.2); by default full_sentences, or segment_pair to compare pairs"
+    input_format: (
+        Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences", "single_sentences"] | None
+    ) = Field(
+        None,
+        description="How text is cut (RoBERTa §4.2, and sentence by sentence); by default full_sentences, or what the "
+        "objective is about: segment_pair to compare pairs",
     )
     length: int = Field(128, ge=8, description="Tokens in a sequence, special tokens included")
     batch_size: int = Field(32, ge=1, description="Rows of that length in a step, over all ranks and pieces")
@@ -58,6 +62,8 @@ class Pretrain(Training):
             raise ValueError(f"length {self.length} is more than the model's max_length, {shape.max_length}")
         for objective in self.objectives.values():
             objective.beside(self.objectives)
+            if self.base is None:
+                objective.suits(objective.model(shape))
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together
         return self
 

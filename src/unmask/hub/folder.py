@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unmask.tasks.base import Task
     from unmask.text.tokens.tokenizer import Tokenizer
 
+KINDS = {"heads": "head", "companions": "backbone"}
 EMBEDDINGS = "backbone.embeddings.tokens.weight"
 
 
@@ -85,6 +86,8 @@ def write(
     Raises:
         UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
     """
+    if shape.family not in FAMILIES:
+        raise UserError(f"{folder}: Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
     found = to_theirs(shape.family, tensors)
     config = {
         "architectures": [_architecture(shape, tensors, task)],
@@ -97,8 +100,11 @@ def write(
         tokenizer.save(beside, segments=bool(shape.segments))
         weights.write(beside / "model.safetensors", found)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
-    lost = sorted({name.split(".")[1] for name in tensors if not theirs(shape.family, name)})
-    notes = [f"not carried: the {head} head, for which Hugging Face's {shape.family} has no place" for head in lost]
+    lost = sorted({tuple(name.split(".")[:2]) for name in tensors if not theirs(shape.family, name)})
+    notes = [
+        f"not carried: the {name} {KINDS.get(kind, kind)}, for which Hugging Face's {shape.family} has no place"
+        for kind, name in lost
+    ]
     if shape.family == "bert" and "bert.pooler.dense.weight" not in found:
         notes.append("no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right")
     return notes

@@ -17,7 +17,17 @@ def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
     companions = {name: other for objective in asked for name, other in objective.companions(shape).items()}
     backbone = backbone_of(shape)
     sharing = [name for objective in asked for name in objective.sharing]
-    return Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()}, sharing)
+    network = Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()}, sharing)
+    begin_alike(network)
+    return network
+
+
+def begin_alike(network: Network) -> None:
+    """Give companions of the model's own shape its weights: two encoders of sentences (quick-thoughts) that begin apart
+    have to find a common language first. Those that share its embeddings (ELECTRA's generator) have that in common."""
+    for name, other in network.companions.items():
+        if name not in network.sharing and other.shape == network.backbone.shape:
+            other.load_state_dict(network.backbone.state_dict())
 
 
 def alone(network: Network) -> Network:

@@ -16,6 +16,7 @@ import torch
 from unmask.errors import UserError, as_list, found, is_text
 from unmask.inference.building import alone
 from unmask.models.encoder import Encoder
+from unmask.models.gru import GRU
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
 from unmask.nn.network import Network
@@ -44,9 +45,9 @@ class Model:
         return f"{type(self).__name__}({self.source}: {self.shape.family}, {count:,} parameters, {heads})"
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> Encoder | GRU:
         """The backbone."""
-        assert isinstance(self.network.backbone, Encoder)
+        assert isinstance(self.network.backbone, Encoder | GRU)
         return self.network.backbone
 
     @property

@@ -6,9 +6,15 @@ from torch import nn
 
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
+from unmask.models.gru import GRU
 from unmask.models.shape import Shape
 
-FLOWS: dict[str, type[nn.Module]] = {"encoder": Encoder, "decoder": Encoder, "encoder_decoder": EncoderDecoder}
+FLOWS: dict[str, type[nn.Module]] = {
+    "encoder": Encoder,
+    "decoder": Encoder,
+    "encoder_decoder": EncoderDecoder,
+    "gru": GRU,
+}
 "By `Shape.flow`."
 
 

@@ -11,6 +11,10 @@ from unmask.config import Config
 BUCKETS = 32
 """Of distances, as in every T5."""
 
+OF_A_GRU = {"family", "vocab_size", "width", "embedding_width", "layers", "max_length", "dropout", "tied"}
+NOT_OF_A_GRU = {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0}
+"""What stands for the absence of parts that all others have; of the rest it has the defaults."""
+
 
 class Shape(Config):
     """BERT, ModernBERT, GPT-2, BART, T5 and all that differ from them by numbers and parts.
@@ -18,8 +22,8 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2", "electra", "bart", "t5", "t5-v1.1"] = Field(
-        "bert", description="Whose names and parts it has in Hugging Face"
+    family: Literal["bert", "modernbert", "gpt2", "electra", "bart", "t5", "t5-v1.1", "gru"] = Field(
+        "bert", description="Whose names and parts it has in Hugging Face, which knows no gru"
     )
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
@@ -83,6 +87,14 @@ class Shape(Config):
             raise ValueError("embedding_width is for models without a decoder of their encoder; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _has_the_parts_of_its_flow(self) -> Self:
+        parts = type(self).model_fields.items() if self.family == "gru" else ()
+        for part, fits in ((name, NOT_OF_A_GRU.get(name, field.default)) for name, field in parts):
+            if part not in OF_A_GRU and getattr(self, part) != fits:
+                raise ValueError(f"{part} is nothing that a gru has; leave it out")
+        return self
+
     @property
     def token_width(self) -> int:
         """Width of the vectors of tokens, positions and segments."""
@@ -100,11 +112,16 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
+        if self.family == "gru":
+            return "gru"
         return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
 
     @property
     def parameters(self) -> int:
         """How many numbers the backbone holds, heads not counted."""
+        if self.flow == "gru":
+            first = 3 * self.width * (self.token_width + self.width + 2)
+            return self.token_width * self.vocab_size + first + (self.layers - 1) * 6 * self.width * (self.width + 1)
         stacks = [self._stack(self.layers, sublayers=2)]
         if self.decoder_layers:
             stacks.append(self._stack(self.decoder_layers, sublayers=3))

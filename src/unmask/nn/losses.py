@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ class Loss:
     total: Tensor  # scalar float32, the sum
     count: int
     correct: Tensor | None = None  # scalar, how many were right; counted when not training
+    figures: dict[str, tuple[Tensor, int]] = field(default_factory=dict)  # further sums and counts, when not training
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Loss:

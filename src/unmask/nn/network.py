@@ -75,6 +75,15 @@ class Network(nn.Module):
 
 
 @contextmanager
+def dropping(network: Network) -> Iterator[None]:
+    """Dropout for a while, as in training."""
+    before = network.training
+    network.train()
+    yield
+    network.train(before)
+
+
+@contextmanager
 def evaluating(network: Network) -> Iterator[None]:
     """No dropout and no gradients for a while."""
     network.eval()

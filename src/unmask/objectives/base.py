@@ -54,12 +54,21 @@ class Objective(Config):
         """Whether it makes its own sequences: of several combined objectives only one may."""
         return type(self).sample is not Objective.sample
 
+    @property
+    def together(self) -> int:
+        """About how many sentences are computed together, in one process and one piece of a step: those whose answers
+        hang on each other."""
+        return 1
+
     def epochs(self, epochs: Array) -> Array:
         """The epochs [N] whose chance is drawn on: not all differ where a text is met again just as it was."""
         return epochs
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """Refuse, with a `ValueError`, what does not go together with this objective, or what it needs and lacks."""
+
+    def suits(self, shape: Shape) -> None:
+        """Refuse, with a `ValueError`, a model of the right flow that cannot learn this."""
 
     def model(self, shape: Shape) -> Shape:
         """The model that is asked for, with what this objective needs of it."""

@@ -72,6 +72,11 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
         raise UserError(f"--base {config.base}: {' and '.join(config.objectives)} cannot train {name_of(base.shape)}")
     if "model" in config.model_fields_set and config.model != base.shape:
         raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
+    for objective in config.objectives.values():
+        try:
+            objective.suits(objective.model(base.shape))
+        except ValueError as error:
+            raise UserError(f"--base {config.base}: {error}") from None
     if config.length > base.shape.max_length:
         raise UserError(f"--length {config.length}: the base reads up to {base.shape.max_length} tokens")
     return base
@@ -140,7 +145,8 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
 def _plan(config: Pretrain, corpus: Corpus, rows: int) -> Plan:
     """How a corpus becomes steps of this many rows."""
     assert config.input_format is not None  # resolved
-    return Plan(corpus, config.input_format, config.length, rows, config.seed)
+    together = max(objective.together for objective in config.objectives.values())
+    return Plan(corpus, config.input_format, config.length, rows, config.seed, together)
 
 
 def _held_out(config: Pretrain, corpus: Corpus) -> Plan | None:

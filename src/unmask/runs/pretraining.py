@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from unmask.inference.building import begin_alike
+from unmask.nn import dropout
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
@@ -24,16 +27,22 @@ SHOWN = 40  # tokens of a text in which masks are filled
 
 
 def take_over(network: Network, base: Network) -> None:
-    """Give a network the weights of another of its shape, and its heads those of the heads that both have.
+    """Give a network the weights of another of its shape, and its heads and companions those that both have.
 
     Segments that the other does not know (UniLM's) stay as they were made.
     """
     theirs = dict(base.named_parameters())
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name in theirs:
-                parameter[: len(theirs[name])].copy_(theirs[name])
+    _copy({name: weight for name, weight in theirs.items() if name.startswith("backbone.")}, network)
+    begin_alike(network)
+    _copy(theirs, network)
     network.tie()
+
+
+@torch.no_grad()
+def _copy(weights: Mapping[str, Tensor], network: Network) -> None:
+    for name, parameter in network.named_parameters():
+        if name in weights:
+            parameter[: len(weights[name])].copy_(weights[name])
 
 
 class Pretraining:
@@ -139,12 +148,14 @@ class Pretraining:
 
     def _totals(self, batches: Iterator[Batch]) -> dict[tuple[str, str], tuple[float, float]]:
         totals: dict[tuple[str, str], tuple[float, float]] = {}
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            dropout.seed(self.settings.seed, number, 0)  # for objectives that are about dropout: the same each time
             for name, loss in self.losses(batch.to(self.placement.device)).items():
                 assert loss.correct is not None  # counted whenever gradients are off
-                for what, value in (("loss", loss.total), ("accuracy", loss.correct)):
+                sums = {"loss": (loss.total, loss.count), "accuracy": (loss.correct, loss.count), **loss.figures}
+                for what, (value, over) in sums.items():
                     total, count = totals.get((what, name), (0.0, 0.0))
-                    totals[what, name] = total + value.item(), count + loss.count
+                    totals[what, name] = total + value.item(), count + over
         return totals
 
     def _held_out_batches(self) -> Iterator[Batch]:

@@ -51,7 +51,9 @@ class Targets:
     index: Array  # [M] into the stream's T tokens; [M, 2] where an answer is read off two of them
     labels: Array  # [M]; [M, K] where several labels may hold
     stream: str = "encoder"
-    places: Array | None = None  # [M] where the answer stands, for heads that have to be told
+    places: Array | None = None
+    """[M] where the answer stands, for heads that have to be told; or [M, S] the sequences that it is chosen from, with
+    -1 for none, of which the label is one. Of answers read off two tokens, the second ones are chosen from."""
     lots: Array | None = None  # [M] chance in [0, 1), for objectives that draw from what a head says
 
 

@@ -13,6 +13,12 @@ def stretches(starts: Array, lengths: Array) -> Array:
     return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
 
 
+def table(starts: Array, lengths: Array) -> Array:
+    """[N, S] the indices of each stretch in a row of its own, -1 where it is shorter than the longest."""
+    columns = np.arange(lengths.max(initial=0))
+    return np.where(columns < lengths[:, None], starts[:, None] + columns, -1)
+
+
 def runs(units: Array) -> tuple[Array, Array]:
     """Where the units begin [U] and end [U], special tokens (-1) left out; what one of these parts is two."""
     borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))

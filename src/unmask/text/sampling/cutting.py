@@ -51,6 +51,7 @@ FORMATS = {
     "sentence_pair": Format(special=3, pairs=True, gives=(2,), most=2),
     "full_sentences": Format(special=2, crosses=True),
     "doc_sentences": Format(special=2),
+    "single_sentences": Format(special=2, most=1),  # not RoBERTa's: for objectives on sentences
 }
 
 
@@ -62,6 +63,7 @@ class Rows:
     lengths: Array  # [N] int64 its tokens
     rooms: Array  # [N] int64 its tokens as a sequence, special tokens included
     first: Array  # [R+1] int64 row r holds the slots first[r] … first[r+1] - 1
+    pieces: Array  # [P+1] int64 where the pieces that slots are made of begin in the shard, and its end
     cut: int  # sentences that were too long for a sequence and became several pieces
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ def cut(shard: Shard, input_format: str, length: int, *address: int) -> Rows:
     rows = _lay([runs[n] for n in order.tolist()], pieces, length)
     i, j = np.array([run for row in rows for run in row], np.int64).reshape(-1, 2).T
     first = np.cumsum([0, *map(len, rows)])
-    return Rows(edges[i], edges[j] - edges[i], pieces.price(i, j), first, long)
+    return Rows(edges[i], edges[j] - edges[i], pieces.price(i, j), first, edges, long)
 
 
 def _pieces(sentences: Array, words: Array, room: int) -> tuple[Array, int]:

@@ -7,7 +7,8 @@ rows, so that nothing has to be remembered or repeated to make any step's batch,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -17,6 +18,7 @@ from unmask.errors import UserError
 from unmask.text.chance import Chance, permutation
 from unmask.text.example import Array, Example
 from unmask.text.ranges import stretches
+from unmask.text.sampling.adjacent import adjacent
 from unmask.text.sampling.cutting import FORMATS, Rows, cut
 from unmask.text.sampling.elsewhere import Shards, elsewhere
 from unmask.text.sampling.sequences import Slots
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
 INPUT_FORMATS = tuple(FORMATS)
-USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair")  # the first that fits is taken
+USUAL = ("full_sentences", "segment_pair", "doc_sentences", "sentence_pair", "single_sentences")  # the first that fits
 
 LEAST = 8  # tokens in a row: special tokens, and something between them
 GROUP = 4  # shards whose rows are shuffled together: memory depends on this, not on the corpus
@@ -78,6 +80,7 @@ class Plan:
         length: tokens in a row, and the most in a sequence, special tokens included.
         rows_per_step: rows that a step takes, over all ranks.
         seed: decides the cutting and the order.
+        together: about how many sentences no two ranks and pieces may share, where answers hang on other sentences.
 
     Raises:
         UserError: the corpus is too small for one step, or the length for any text.
@@ -86,6 +89,7 @@ class Plan:
     rows: int  # rows in an epoch
     fill: float  # share of the rows' places that hold tokens, special tokens included
     cut: int  # sentences too long for a sequence, which were cut into pieces
+    groups: int  # parts of a step that stay whole: its rows, or fewer where sentences belong together
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class Plan:
         length: int = 128,
         rows_per_step: int = 32,
         seed: int = 0,
+        together: int = 1,
     ):
         if length < LEAST:
             raise UserError(f"length: {length} tokens leave no room for text; at least {LEAST} fit")
@@ -102,40 +107,54 @@ class Plan:
         self._rows = lru_cache(2 * GROUP)(self._cut)
         self._epoch = lru_cache(2)(self._shards_of)
         self._order = lru_cache(2)(self._rows_of)
-        figures = np.array([self._figures(shard) for shard in range(corpus.shards)], np.int64).reshape(-1, 3)
+        figures = np.array([self._figures(shard) for shard in range(corpus.shards)], np.int64).reshape(-1, 4)
         self._counts = figures[:, 0]
-        self.rows, held, self.cut = figures.sum(0).tolist()
+        self.rows, held, self.cut, sentences = figures.sum(0).tolist()
         if self.rows < rows_per_step:
             raise UserError(self._too_small())
         self.fill = held / (self.rows * length)
+        self._rows_per_group = together * self.rows / sentences
+        self.groups = min(rows_per_step, max(1, round(rows_per_step / self._rows_per_group)))
 
     def slots(self, step: int, rank: int = 0, world: int = 1) -> tuple[Slots, Array, Array]:
         """A rank's share of a step: its slots, and by slot the row [N] in the step and the epoch [N] it stands in."""
-        if world > self.rows_per_step:
-            raise UserError(
-                f"a step of {self.rows_per_step} rows is shared by {world} processes and pieces; "
-                f"--batch-size {world} or more would fit"
-            )
-        first, last = (self.rows_per_step * r // world for r in (rank, rank + 1))
+        if world > self.groups:
+            raise UserError(self._too_many(world))
+        borders = self.rows_per_step * np.arange(self.groups + 1) // self.groups  # of groups, in rows
+        first, last = (int(borders[self.groups * r // world]) for r in (rank, rank + 1))
         stream = range(step * self.rows_per_step + first, step * self.rows_per_step + last)
         shard, row = np.array([self._find(r) for r in stream], np.int64).reshape(-1, 2).T
         places, counts = self._places(shard, row)
         row_of = np.repeat(np.arange(first, last), counts)
         epochs = (row_of + step * self.rows_per_step) // self.rows
-        return gather(self.corpus, self.input_format, *places), row_of, epochs
+        groups = np.searchsorted(borders, row_of, "right") - 1
+        return gather(self.corpus, self.input_format, *places, self._pieces, groups), row_of, epochs
 
     def _cut(self, shard: int) -> Rows:
         return cut(self.corpus.shard(shard), self.input_format, self.length, self.seed, shard)
 
-    def _figures(self, shard: int) -> tuple[int, int, int]:
+    def _pieces(self, shard: int) -> Array:
+        return self._rows(shard).pieces
+
+    def _figures(self, shard: int) -> tuple[int, int, int, int]:
         rows = self._rows(shard)
-        return len(rows), int(rows.rooms.sum()), rows.cut
+        return len(rows), int(rows.rooms.sum()), rows.cut, len(rows.pieces) - 1
 
     def _too_small(self) -> str:
         fitting = f"--batch-size {self.rows} would fit, or a shorter --length" if self.rows else "nothing can be read"
         return (
             f"{self.corpus.folder}: {self.corpus.tokens:,} tokens make {self.rows} rows of {self.length}, "
             f"and a step takes {self.rows_per_step}; {fitting}"
+        )
+
+    def _too_many(self, world: int) -> str:
+        step, sharing = f"a step of {self.rows_per_step} rows", f"shared by {world} processes and pieces"
+        if self.groups == self.rows_per_step:
+            return f"{step} is {sharing}; --batch-size {world} or more would fit"
+        rows = math.ceil(world * self._rows_per_group)
+        return (
+            f"{step} holds {self.groups} groups of sentences that stay together, and is {sharing}; "
+            f"--batch-size {rows} would fit, or smaller groups"
         )
 
     def _shards_of(self, epoch: int) -> tuple[Array, Array]:
@@ -169,8 +188,21 @@ class Plan:
         return (shards, starts, lengths, rooms), np.array([len(part[0]) for part in found])
 
 
-def gather(corpus: Shards, input_format: str, shards: Array, starts: Array, lengths: Array, rooms: Array) -> Slots:
-    """Slots [N] read from their shards: what each has of tokens from where on, and may have as a sequence."""
+def gather(
+    corpus: Shards,
+    input_format: str,
+    shards: Array,
+    starts: Array,
+    lengths: Array,
+    rooms: Array,
+    pieces: Callable[[int], Array] | None = None,
+    groups: Array | None = None,
+) -> Slots:
+    """Slots [N] read from their shards: what each has of tokens from where on, and may have as a sequence.
+
+    ``pieces`` are the borders of a shard's sentences, where some of them were cut; ``groups`` [N] those that slots
+    belong to, if there are several.
+    """
     total, offsets = int(lengths.sum()), np.cumsum(lengths) - lengths
     tokens, document = np.empty(total, np.int32), np.empty(len(starts), np.int64)
     words, sentences, documents = (np.zeros(total, bool) for _ in range(3))
@@ -185,7 +217,11 @@ def gather(corpus: Shards, input_format: str, shards: Array, starts: Array, leng
     negatives = partial(elsewhere, corpus, shards, document, form.most is not None)
     # a slot is known by its shard and by its first token there
     ids = (shards << 32) + starts
-    return Slots(tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs, negatives)
+    neighbours = partial(adjacent, corpus, pieces or (lambda s: corpus.shard(s).sentences), shards, starts, lengths)
+    groups = np.zeros(len(starts), np.int64) if groups is None else groups
+    return Slots(
+        tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs, negatives, neighbours, groups
+    )
 
 
 def draw(

@@ -39,6 +39,17 @@ class Text:
             lengths,
         )
 
+    def followed(self, *others: Text) -> Text:
+        """These texts, and then the others."""
+        parts = (self, *others)
+        before = np.cumsum([0, *(len(part.tokens) for part in parts)])
+        return Text(
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.words for part in parts]),
+            np.concatenate([part.starts + shift for part, shift in zip(parts, before, strict=False)]),
+            np.concatenate([part.lengths for part in parts]),
+        )
+
     def pick(self, which: Array) -> Text:
         """The texts with these numbers."""
         return Text(self.tokens, self.words, self.starts[which], self.lengths[which])
@@ -54,16 +65,29 @@ class Slots:
     documents: Array  # [T] bool: this token begins a document
     lengths: Array  # [N]
     document: Array  # [N] the corpus-wide number of the document in which each slot begins
-    ids: Array  # [N] corpus-wide numbers of the slots
+    ids: Array  # [N] corpus-wide numbers of the slots' first tokens; those of the tokens that follow are next to them
     rooms: Array  # [N] the tokens that a sequence made of the slot may have, special tokens included
     pairs: bool  # whether the format asks for two texts
     elsewhere: Callable[[Array, Array, Chance], Text]
     """(slots [K], budgets [K], chance of all N) -> K texts from other documents, whole sentences, at most so long."""
+    adjacent: Callable[[bool], Text]
+    """(whether after) -> the sentence before or after each slot [N] in its document; empty where there is none."""
+    groups: Array  # [N] rising numbers: slots of one are in one process and one piece of a step
 
     @property
     def text(self) -> Text:
         """Each slot whole."""
         return Text(self.tokens, self.words, np.cumsum(self.lengths) - self.lengths, self.lengths)
+
+    @property
+    def parted(self) -> tuple[Text, Array]:
+        """Each sentence alone, K of them; and the slot [K] that it stands in."""
+        whole = self.text
+        begins = self.sentences.copy()
+        begins[whole.starts] = True
+        starts = np.flatnonzero(begins)
+        owner = np.searchsorted(whole.starts, starts, "right") - 1
+        return Text(self.tokens, self.words, starts, np.diff(starts, append=len(self.tokens))), owner
 
 
 def single(slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
@@ -74,6 +98,17 @@ def single(slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
     if slots.pairs:
         return join(*halves(slots, chance), slots, tokenizer)
     return join(slots.text, None, slots, tokenizer)
+
+
+def alone(text: Text, tokenizer: Tokenizer) -> Stream:
+    """[CLS] text [SEP], a sequence each."""
+    lengths = text.lengths + 2
+    tokens = np.full(lengths.sum(), tokenizer.sep, np.int32)
+    words = np.zeros(len(tokens), bool)
+    starts = np.cumsum(lengths) - lengths
+    tokens[starts] = tokenizer.cls
+    _lay_down(text, stretches(text.starts, text.lengths), stretches(starts + 1, text.lengths), tokens, words)
+    return Stream(tokens, lengths, None, _units(tokens, words, tokenizer))
 
 
 def halves(slots: Slots, chance: Chance) -> tuple[Text, Text]:
@@ -115,8 +150,13 @@ def join(a: Text, b: Text | None, slots: Slots, tokenizer: Tokenizer) -> Example
         _lay_down(b, stretches(b.starts, b.lengths), stretches(b_starts, b.lengths), tokens, words)
         segments = np.zeros(len(tokens), np.int8)
         segments[stretches(b_starts, b_lengths + (b_lengths > 0))] = 1
-    units = np.where(tokenizer.special[tokens], -1, np.cumsum(words, dtype=np.int32) - 1)
+    units = _units(tokens, words, tokenizer)
     return Example({"encoder": Stream(tokens, lengths, segments, units)}, documents=slots.document)
+
+
+def _units(tokens: Array, words: Array, tokenizer: Tokenizer) -> Array:
+    """[T] the number of each token's word, -1 for special tokens."""
+    return np.where(tokenizer.special[tokens], -1, np.cumsum(words, dtype=np.int32) - 1)
 
 
 def _lay_down(text: Text, source: Array, place: Array, tokens: Array, words: Array) -> None:
