@@ -233,6 +233,17 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     assert whole.corpus.shards > kept[-1] or (tmp_path / "killed" / "corpus.json").exists()
 
 
+CHILD = "import os, time; from unmask.text.corpus.encoding import _end_with as end; end(os.getppid()); time.sleep(300)"
+PARENT = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {CHILD!r}]); time.sleep(300)"
+
+
+def test_who_helps_a_killed_process_ends_with_it():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    time.sleep(3)
+    parent.kill()
+    parent.communicate(timeout=60)  # its child holds the same pipe: this returns when it has ended too
+
+
 def test_two_at_once(source, tmp_path):
     from filelock import FileLock
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from unmask.disk import alone, replace_file
+from unmask.disk import alone, replace_file, whole_folder
 from unmask.errors import UserError
 
 
@@ -51,3 +51,24 @@ def test_who_is_kept_out_takes_no_lock_away(tmp_path):
             with pytest.raises(UserError, match="another process"), alone(tmp_path / "run"):
                 pass
     assert (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    out = tmp_path / "new" / "model"
+    with pytest.raises(KeyError), whole_folder(out) as beside:
+        (beside / "half").write_text("of it")
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    left = out.with_name(".model.partial")  # by a process that was killed
+    (left / "folder").mkdir(parents=True)
+    (left / ".lock").touch()
+    (left / "half").write_text("of it")
+    with whole_folder(out) as beside:
+        (beside / "whole").write_text("all")
+        with pytest.raises(UserError, match=f"--out {out}: another process"), whole_folder(out):
+            pass
+        assert not out.exists()
+    assert [path.name for path in out.parent.iterdir()] == ["model"]
+    assert [path.name for path in out.iterdir()] == ["whole"]
+    with pytest.raises(UserError, match="is not empty"), whole_folder(out):
+        pass

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
+
+LOCK = ".lock"
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -63,45 +65,59 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A folder beside to write in, which at the end becomes ``out``, a new or an empty one.
 
     Raises:
-        UserError: ``out`` is taken, or cannot be written.
+        UserError: ``out`` is taken, cannot be written, or another process makes it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: is not empty; name a new folder")
+        raise UserError(f"--out {out}: is not empty (what unmask made there is whole); name a new folder")
     beside = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        if out.exists():
-            out.rmdir()
-        beside.rename(out)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with alone(beside, out):
+        try:
+            empty(beside)  # of what a killed process left
+            yield beside
+            if out.exists():
+                out.rmdir()
+            (beside / LOCK).unlink()
+            beside.rename(out)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            why = error.strerror or first_line(error)
+            raise UserError(f"--out {out}: cannot be written ({why}); name another folder") from None
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+
+def empty(folder: Path, last: str = "") -> None:
+    """Remove all that a folder holds but the lock of who holds it; ``last`` is what it is known by."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == last):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, out: Path | None = None) -> Iterator[None]:
     """Make a folder and keep other processes out of it. The lock ends with the process, however it ends.
 
-    Where what is done inside fails, nothing is left but what was put into the folder.
+    ``out`` is what people call it, if it has another name. Where what is done inside fails, nothing is left but what
+    was put into the folder.
 
     Raises:
         UserError: another process is there, or nothing can be written.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock")
-    absent = [path for path in (folder / ".lock", folder, *folder.parents) if not path.exists()]
+    lock, out = FileLock(folder / LOCK), out or folder
+    absent = [path for path in (folder / LOCK, folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"--out {folder}: another process is at work there; wait for it, or name another") from None
+        raise UserError(f"--out {out}: another process is at work there; wait for it, or name another") from None
     except OSError as error:
         raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror}); name a folder that can be written"
+            f"--out {out}: cannot be written ({error.strerror}); name a folder that can be written"
         ) from None
     try:
         yield

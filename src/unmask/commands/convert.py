@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,15 +56,13 @@ class Convert(Config):
         from unmask.inference.loading import load
 
         model = load(self.src, device="cpu").part(self.part)
-        notes = [
-            *model.notes,
-            *(_write_hub(model, self.out) if self.to == "hf" else _write_run(model, self.src, self.out)),
-        ]
-        try:
-            notes += _check(model, self.out, self.to)
-        except BaseException:
-            shutil.rmtree(self.out, ignore_errors=True)  # nothing that was not checked stays
-            raise
+        with whole_folder(self.out) as beside:  # whose name it gets when it has been checked
+            made = beside / "made"
+            told = _write_hub(model, made) if self.to == "hf" else _write_run(model, self.src, made)
+            notes = [*model.notes, *told, *_check(model, made, self.to)]
+            for path in made.iterdir():
+                path.rename(beside / path.name)
+            made.rmdir()
         console = Console(highlight=False, soft_wrap=True)
         for line in [f"{self.src} -> {self.out}", *notes]:
             console.print(line, markup=False)
@@ -95,10 +92,9 @@ def _write_run(model: Model, src: str, out: Path) -> list[str]:
     if (Path(src) / "config.yaml").exists():
         raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
     config = Converted(converted_from=src, model=model.shape, objective=_objectives(model))
-    with whole_folder(out) as beside:
-        Checkpoints(beside).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
-        model.tokenizer.save(beside, segments=bool(model.shape.segments))
-        (beside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
+    model.tokenizer.save(out, segments=bool(model.shape.segments))
+    (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return []
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from unmask.config import difference, from_yaml, to_yaml
-from unmask.disk import alone, replace_file
+from unmask.disk import alone, empty, replace_file
 from unmask.errors import UserError
 from unmask.training.settings import LENGTHS, NOT_OF_THE_RUN, Course
 
@@ -61,8 +60,7 @@ def _empty(folder: Path) -> None:
     there = [p for p in folder.iterdir() if p.name != ".lock"]
     if there and not (folder / "config.yaml").exists():
         raise UserError(f"--out {folder}: is not empty and not a run; it will not be overwritten")
-    for path in there:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    empty(folder, last="config.yaml")
 
 
 def _refuse_other(folder: Path, before: Course, now: Course, further: str) -> None:

@@ -9,10 +9,12 @@ T tokens, P pieces, S sentences.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -64,7 +66,10 @@ def encode_all(pieces: Iterable[Piece], tokenizer: Path, language: str, processe
         return
     from joblib import Parallel, delayed
 
-    pool = Parallel(processes, return_as="generator", pre_dispatch=3 * processes, idle_worker_timeout=5)
+    pool = Parallel(
+        processes, return_as="generator", pre_dispatch=3 * processes, idle_worker_timeout=5,
+        initializer=_end_with, initargs=(os.getpid(),),
+    )  # fmt: skip
     yield from pool(delayed(_alone)(batch, tokenizer, language) for batch in _batches(pieces))
 
 
@@ -85,6 +90,17 @@ def _alone(pieces: list[Piece], tokenizer: Path, language: str) -> Encoded:
     """`_encode` in a process among others, which therefore starts no threads."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     return _encode(pieces, tokenizer, language)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which may be killed and can then tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _encode(pieces: list[Piece], tokenizer: Path, language: str) -> Encoded:
