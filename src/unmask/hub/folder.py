@@ -87,12 +87,12 @@ def write(
         UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
     """
     if shape.family not in FAMILIES:
-        raise UserError(f"{folder}: Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
+        raise UserError(f"Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
     found = to_theirs(shape.family, tensors)
     config = {
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
-        **write_shape(shape, folder / "config.json"),
+        **write_shape(shape, Path("config.json")),
         **{them: getattr(tokenizer, ours) for them, ours in FAMILIES[shape.family].ids.items()},
         **(task.described() if task else {}),
     }
