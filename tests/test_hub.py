@@ -137,7 +137,9 @@ def test_queries_keys_and_values_are_joined_in_that_order():
 # shapes
 
 
-@pytest.mark.parametrize("shape", [*SHAPES.values(), *(shape for shape in PRESETS.values() if shape.family in FAMILIES)])
+@pytest.mark.parametrize(
+    "shape", [*SHAPES.values(), *(shape for shape in PRESETS.values() if shape.family in FAMILIES)]
+)
 def test_shapes_come_back_equal(shape):
     assert read_shape(write_shape(shape, "c"), "c") == shape
 
