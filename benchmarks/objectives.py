@@ -7,6 +7,7 @@ the share of the step in which its texts are sampled and corrupted.
 
     python benchmarks/objectives.py CORPUS                       a folder that `unmask prepare` made
     python benchmarks/objectives.py CORPUS --learn 10            ten minutes of each: does it beat answers by frequency?
+    python benchmarks/objectives.py CORPUS --learn 10 --task train.tsv dev.tsv        and what is it worth for a task?
     python benchmarks/objectives.py CORPUS --only masked_lm,span_boundary --size tiny
 """
 
@@ -14,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,39 +106,56 @@ def _row(name: str, model: str, measured: Mapping[str, Measured], counts: Mappin
     )
 
 
-def learn(names: list[str], corpus: str, size: str, minutes: float, out: Path) -> str:
-    """Train each by the command line, and show its held-out figures beside those of answers by frequency."""
-    lines = [
-        "| objective | model | head | loss | by frequency | accuracy | by frequency |",
-        "|---|---|---|---|---|---|---|",
-    ]
+@dataclass(frozen=True)
+class Task:
+    """Texts with labels, on which every model is tried after it was pre-trained."""
+
+    train: Path
+    valid: Path
+
+    def score(self, run: Path, init: str) -> float:
+        """What a model reaches on the valid file, begun with what it learned or with random weights."""
+        out = run.with_name(f"{run.name}-{init}")
+        unmask(
+            "finetune", run, out=out, task="classify", train=self.train, valid=self.valid, init=init, lr="1e-3",
+            seeds="1", epochs="1", **{"task.pool": "mean"},
+        )  # fmt: skip
+        result = json.loads((out / "result.json").read_text())
+        return float(result["figures"][result["main"]])
+
+
+def unmask(command: str, source: str | Path, **options: object) -> None:
+    """Run a command; what is done already it does not do again."""
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    line = [sys.executable, "-m", "unmask", command, str(source), *words]
+    print(f"$ unmask {shlex.join(line[3:])}", file=sys.stderr, flush=True)
+    if subprocess.run(line, check=False, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"unmask {command} failed; its error stands above")
+
+
+def learn(names: list[str], corpus: str, size: str, minutes: float, out: Path, task: Task | None) -> Iterator[str]:
+    """Train each by the command line; its held-out figures beside those of answers by frequency, and a task's."""
+    yield "| objective | model | head | loss | by frequency | accuracy | by frequency | task | from random weights |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for name in names:
         run = out / name
         recipe = out / f"{name}.yaml"
         out.mkdir(parents=True, exist_ok=True)
         recipe.write_text(json.dumps({"objective": asked(name), "model": model_of(name, size)}))
-        command = ["pretrain", corpus, "--recipe", str(recipe), "--minutes", str(minutes), "--out", str(run)]
-        if subprocess.run(
-            [sys.executable, "-m", "unmask", *command], check=False, stdout=subprocess.DEVNULL
-        ).returncode:
-            sys.exit(f"{name}: failed; its error stands above")
-        lines += _learned(name, model_of(name, size), json.loads((run / "result.json").read_text()))
-    return "\n".join(lines)
+        unmask("pretrain", corpus, recipe=recipe, minutes=minutes, out=run)
+        scores = [f"{task.score(run, init):.3f}" for init in ("pretrained", "random")] if task else []
+        yield from _learned(name, model_of(name, size), json.loads((run / "result.json").read_text()), scores)
 
 
-def _learned(name: str, model: str, result: dict[str, Any]) -> list[str]:
+def _learned(name: str, model: str, result: dict[str, Any], scores: list[str]) -> Iterator[str]:
     figures, always = result["figures"], (result["baseline"] or {"figures": {}})["figures"]
-    heads = [figure.removeprefix("loss/") for figure in figures if figure.startswith("loss/")]
-    return [
-        f"| `{name}` | {model} | {head} | "
-        + " | ".join(
+    for head in (figure.removeprefix("loss/") for figure in figures if figure.startswith("loss/")):
+        cells = [
             f"{found[key]:.3f}" if key in found else ""
             for key in (f"loss/{head}", f"accuracy/{head}")
             for found in (figures, always)
-        )
-        + " |"
-        for head in heads
-    ]
+        ]
+        yield f"| {' | '.join([f'`{name}`', model, head, *cells, *(scores or ['', ''])])} |"
 
 
 def main() -> None:
@@ -147,10 +167,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--learn", type=float, metavar="MINUTES", help="train each so long instead")
     parser.add_argument("--out", type=Path, default=Path("runs/objectives"), help="for --learn: where the runs go")
+    parser.add_argument(
+        "--task", type=Path, nargs=2, metavar=("TRAIN", "VALID"), help="for --learn: texts with labels, tried with each"
+    )
     options = parser.parse_args()
     names = options.only.split(",")
     if options.learn:
-        print(learn(names, options.corpus, options.size, options.learn, options.out))
+        task = Task(*options.task) if options.task else None
+        for line in learn(names, options.corpus, options.size, options.learn, options.out, task):
+            print(line, flush=True)
     else:
         print(costs(list(dict.fromkeys([BESIDE, *names])), options.corpus, options.size, options.rounds))
 
