@@ -53,6 +53,13 @@ def test_it_goes_on_as_any_run(home, tmp_path):
     assert "beginning with" in (tmp_path / "a" / "report.html").read_text()
 
 
+def test_its_own_model_may_be_named(home, tmp_path):
+    """As a recipe does that is used for one stage after the other; the vocabulary is the corpus's."""
+    shape = load(home / "base").shape.model_dump(exclude={"vocab_size"})
+    calls.call(Pretrain, home / "corpus", base=str(home / "base"), model=shape, out=tmp_path / "a", **SETTINGS)
+    assert load(tmp_path / "a").shape == load(home / "base").shape
+
+
 def test_segments_that_the_base_does_not_know_are_new(home):
     model = load(home / "base")
     config = Pretrain(corpus="c", out="o", length=32, objective="unified_lm").resolved(0, model.shape)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fake_corpus import FakeTokenizer
 from unmask.text.chance import Chance
 from unmask.text.corruption import masking
-from unmask.text.corruption.spans import NGRAM, UNILM, choose_spans
+from unmask.text.corruption.spans import NGRAM, SPAN, UNILM, choose_spans
 from unmask.text.example import Stream
 
 TOKENIZER = FakeTokenizer()
@@ -128,6 +128,18 @@ def test_an_unknown_token_inside_a_word_does_not_split_it():
     chosen = masking.choose_words(units, Chance.of(0, 0, np.arange(1)).bits(np.array([1400]), "x"), 0.5)
     hidden = np.bincount(units[chosen], minlength=400).reshape(200, 2)
     assert set(hidden[:, 0].tolist()) == {0, 3}
+
+
+@pytest.mark.parametrize("kind", [NGRAM, SPAN])
+def test_nor_where_spans_are_hidden(kind):
+    """Words of three tokens, the middle one of every other word unknown."""
+    units = np.repeat(np.arange(300), 3)
+    units[1::6] = -1
+    index, first = choose_spans(units, Chance.of(0, 0, np.arange(1)).bits(np.array([900]), "x"), 0.3, kind)
+    hidden = np.bincount(units[index], minlength=300)
+    assert set(hidden[::2].tolist()) == {0, 2} and set(hidden[1::2].tolist()) == {0, 3}
+    assert (units[index] >= 0).all() and (units[first] >= 0).all() and (first <= index).all()
+    assert 60 < np.count_nonzero(hidden) < 120
 
 
 # --- spans ---------------------------------------------------------------------------------------------------------

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from unmask.errors import UserError
-from unmask.tasks import _chunks as chunks
 from unmask.tasks.classify import Classify
 from unmask.tasks.tag import Tag
-from unmask.text.sources import conll, tables
+from unmask.text.sources import chunks, conll, tables
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -30,6 +30,8 @@ class Inspect(Config):
     what: Literal["corruption"] = Field(description="What to look at")
     texts: list[str] = Field([], description="Texts, each a document; none: a sentence that suits the objective")
     objective: Objectives = Field("masked_lm", description="What is learned; several are joined by commas")  # type: ignore[valid-type]
+    phrases: list[str] = Field([], description="Phrases in the texts, for objective.masked_lm.unit phrase")
+    entities: list[str] = Field([], description="Names in the texts, for objective.masked_lm.unit entity")
     tokenizer: Path | None = Field(
         None,
         description="A corpus, a run or what else holds a tokenizer; none: the texts' own words are the vocabulary",
@@ -80,6 +82,7 @@ class Inspect(Config):
             input_format=self.input_format,
             length=self.length,
             seed=self.seed,
+            units={"phrases": self.phrases, "entities": self.entities} if self.phrases or self.entities else None,
         )
         if self.out:
             self._write(self.out, shown)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unmask.config import Config
+from unmask.text.corpus.corpus import Corpus
+from unmask.text.corpus.folders import PHRASES
+from unmask.text.corpus.larger import Larger
 from unmask.text.corpus.preparation import Prepared, Training
 from unmask.text.corpus.preparation import prepare as prepare_corpus
 from unmask.text.sources.documents import Boundary, Sources
+from unmask.text.sources.tagged import TaggedSources
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.vocabularies import Kind
 from unmask.training.progress import Progress, duration
@@ -43,13 +47,43 @@ class Prepare(Config):
     text_column: str = Field("text", min_length=1, description="Where tables have the text; a number if without header")
     documents: Boundary = Field("auto", description="Where documents begin in plain text; auto: after empty lines")
     encoding: str = Field("utf-8", description="Encoding of the sources")
+    phrases: Path | Literal["auto"] | None = Field(
+        None, description="A file of phrases to find, one a line; auto: those that the text shows (Mikolov 2013)"
+    )
+    entities: Path | None = Field(None, description="A file of names to find, one a line, such as titles of articles")
+    phrase_column: int | None = Field(
+        None,
+        ge=1,
+        description="The sources are words in columns (CoNLL); this one's tags mark phrases: B-NP I-NP O",
+    )
+    entity_column: int | None = Field(None, ge=1, description="The same for entities: B-PER I-PER O")
+    word_column: int | None = Field(
+        None, ge=1, description="Column of the words, where the sources are in columns; none: the first"
+    )
     valid: float = Field(0.005, ge=0, le=0.5, description="Share of documents held out to watch the loss on; 0: none")
     processes: int | None = Field(None, ge=1, description="Processes that share the work; none: one for each core")
     overwrite: bool = Field(False, description="Delete the corpus in the folder and start anew")
 
+    @model_validator(mode="after")
+    def _one_source_each(self) -> Self:
+        for name, found, column in (
+            ("phrase", self.phrases, self.phrase_column),
+            ("entity", self.entities, self.entity_column),
+        ):
+            if found and column:
+                raise ValueError(f"{name}_column {column} and {found} both say what there is; give one of them")
+        if self.word_column and not self._columns:
+            raise ValueError("word_column is of sources in columns; give phrase_column or entity_column too")
+        return self
+
+    @property
+    def _columns(self) -> tuple[tuple[str, int], ...]:
+        columns = (("phrases", self.phrase_column), ("entities", self.entity_column))
+        return tuple((name, column) for name, column in columns if column)
+
     def run(self) -> Prepared:
         """Prepare, show how far it is, and say what came of it."""
-        sources = Sources(self.sources, self.text_column, self.documents, self.encoding)
+        sources = self._sources()
         settings = self.model_dump(mode="json", exclude={"out", "processes", "overwrite"})
         with Progress("prepare", max(1, sources.bytes >> 20), unit="MB") as bar:
             done = prepare_corpus(
@@ -58,6 +92,7 @@ class Prepare(Config):
                 self._tokenizer(),
                 language=self.language,
                 valid=self.valid,
+                larger=Larger(self.phrases, self.entities),
                 settings=settings,
                 overwrite=self.overwrite,
                 processes=self.processes,
@@ -65,6 +100,10 @@ class Prepare(Config):
             )
         print(summary(done, 0 if self.tokenizer else self.vocab_size), file=sys.stderr)
         return done
+
+    def _sources(self) -> Sources:
+        given = (self.sources, self.text_column, self.documents, self.encoding)
+        return TaggedSources(*given, self.word_column or 1, self._columns) if self._columns else Sources(*given)
 
     def _tokenizer(self) -> Training | Tokenizer:
         if self.tokenizer is not None:
@@ -89,6 +128,10 @@ def summary(done: Prepared, asked: int) -> str:
         lines.append(
             f"{facts['unknown']:,} tokens ({facts['unknown'] / facts['tokens']:.2%}) unknown to the vocabulary"
         )
+    for name, found in facts.get("units", {}).items():
+        share = found["tokens"] / facts["tokens"]
+        told = f"{name}: {found['of_several_words']:,} of several words, {share:.1%} of all tokens"
+        lines.append(told + _source(corpus, name))
     if facts["empty_documents"]:
         lines.append(f"{facts['empty_documents']:,} documents without text left out")
     if facts["split_documents"]:
@@ -102,3 +145,8 @@ def summary(done: Prepared, asked: int) -> str:
     else:
         lines.append("was there already, with these settings; nothing done")
     return "\n".join(lines)
+
+
+def _source(corpus: Corpus, name: str) -> str:
+    listed = corpus.folder / PHRASES
+    return f"; see {listed}" if name == "phrases" and listed.is_file() else ""

@@ -41,6 +41,7 @@ class Drawer:
         language: whose rules cut sentences.
         input_format: how sentences become sequences.
         length: tokens of a sequence at most.
+        units: phrases and entities to find in them.
 
     Raises:
         UserError: a text is empty, or there are more tokens than a picture can show.
@@ -54,13 +55,14 @@ class Drawer:
         language: str,
         input_format: str,
         length: int = 128,
+        units: Mapping[str, Sequence[str]] | None = None,
     ):
         self.objectives, self.input_format, self.length = objectives, input_format, length
         shape = Shape()
         for objective in objectives.values():
             shape = objective.model(shape)
         self.causal = shape.causal  # whether the model that is asked for sees nothing that follows
-        plain = passages(texts, tokenizer, language)
+        plain = passages(texts, tokenizer, language, units)
         if (count := len(plain.contents[0].tokens)) > MOST:
             raise UserError(f"the texts have {count:,} tokens; a picture shows {MOST} at most")
         self.trail = Trail(plain, tokenizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from unmask.errors import UserError
 from unmask.text.corpus.encoding import encode
 from unmask.text.corpus.shards import Shard
 from unmask.text.sources.documents import Piece
+from unmask.text.tokens.lexicon import Lexicon
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.units import is_han
 from unmask.text.tokens.vocabularies import SPECIALS, bert, mark, surround
@@ -34,6 +35,12 @@ TEXTS = {
     ),
 }
 """A text to look at where none is given, by sentences; the first is J. R. Firth's, of 1957."""
+
+UNITS: dict[str, dict[str, tuple[str, ...]]] = {
+    "en": {"phrases": ("a word", "the company it keeps"), "entities": ("the company", "its neighbours", "a machine")},
+    "zh": {"phrases": ("要知道", "一个词", "哪些词"), "entities": ("一个词", "哪些词", "邻近的词")},
+}
+"""What belongs together in these texts, and may be hidden as one."""
 
 _OTHERS = {
     False: (
@@ -79,15 +86,27 @@ def others(texts: Sequence[str]) -> tuple[str, ...]:
     return _OTHERS[any(is_han(c) for text in texts for c in text)]
 
 
-def passages(texts: Sequence[str], tokenizer: Tokenizer, language: str) -> Passages:
-    """Each text is a document. Raises `UserError` where one of them has no tokens."""
-    given = _shard(texts, tokenizer, language, 0)
-    return Passages((given, _shard(others(texts), tokenizer, language, len(texts))))
+def passages(
+    texts: Sequence[str], tokenizer: Tokenizer, language: str, units: Mapping[str, Sequence[str]] | None = None
+) -> Passages:
+    """Each text is a document. Raises `UserError` where one of them has no tokens.
+
+    Args:
+        texts: what is to be shown.
+        tokenizer: cuts them.
+        language: whose rules cut sentences.
+        units: phrases and entities to find in them.
+    """
+    lexicons = {name: Lexicon(entries, tokenizer) for name, entries in (units or {}).items() if entries}
+    given = _shard(texts, tokenizer, language, lexicons, 0)
+    return Passages((given, _shard(others(texts), tokenizer, language, lexicons, len(texts))))
 
 
-def _shard(texts: Sequence[str], tokenizer: Tokenizer, language: str, first_document: int) -> Shard:
+def _shard(
+    texts: Sequence[str], tokenizer: Tokenizer, language: str, lexicons: Mapping[str, Lexicon], first_document: int
+) -> Shard:
     pieces = [Piece(text, True) for text in texts if text.strip()]
-    found = encode(pieces, tokenizer, language) if pieces else None
+    found = encode(pieces, tokenizer, language, lexicons) if pieces else None
     if found is None or len(pieces) < len(texts) or not found.lengths.all():
         raise UserError("one of the texts has no words; give texts that have some")
     sentences = np.append(np.flatnonzero(found.sentences), len(found.tokens))

@@ -10,7 +10,7 @@ from unmask.config import describe
 from unmask.insight.changes import MEANINGS, State
 from unmask.insight.examples import Drawer
 from unmask.insight.outcomes import Shown, shown
-from unmask.insight.passages import TEXTS, vocabulary
+from unmask.insight.passages import TEXTS, UNITS, vocabulary
 from unmask.objectives.base import Objective
 from unmask.text.sampling.cutting import FORMATS
 from unmask.text.sampling.plan import formats
@@ -85,6 +85,7 @@ def sheet(
     input_format: str | None = None,
     length: int = 128,
     seed: int | None = None,
+    units: Mapping[str, Sequence[str]] | None = None,
 ) -> Sheet:
     """Draw what objectives make of texts.
 
@@ -96,14 +97,17 @@ def sheet(
         input_format: how sentences become sequences; none: as pre-training would.
         length: tokens of a sequence at most.
         seed: of the one example to show; none: one for each thing that chance may decide.
+        units: phrases and entities to find; none: those of the text that suits the objectives.
 
     Raises:
         UserError: a text has no tokens, there are more than a picture can show, or the format does not fit.
     """
-    texts = list(texts) or [text_for(objectives, language or "en", input_format)]
+    if not texts:
+        texts, units = [text_for(objectives, language or "en", input_format)], units or UNITS[_script(language)]
+    texts = list(texts)
     language = language or ("zh" if any(is_han(c) for text in texts for c in text) else "en")
     input_format = formats(objectives, input_format)[0]
-    drawer = Drawer(objectives, texts, tokenizer or vocabulary(texts), language, input_format, length)
+    drawer = Drawer(objectives, texts, tokenizer or vocabulary(texts), language, input_format, length, units)
     found = shown(drawer, seed)
     used = any(token.elsewhere for one in found for view in one.picture.views.values() for token in view.tokens)
     methods = [_method(name, objective) for name, objective in objectives.items()]
@@ -117,12 +121,17 @@ def text_for(objectives: Mapping[str, Objective], language: str, input_format: s
     unless nothing is asked about it.
     """
     form = formats(objectives, input_format)[0]
-    language = "zh" if language.startswith("zh") else "en"
+    script = _script(language)
     if FORMATS[form].pairs:
-        return "".join(TEXTS[language][:2])
-    first = TEXTS[language][0]
-    asked = Drawer(objectives, [first], vocabulary([first]), language, form).draw(0).after.targets.values()
-    return first if any(len(targets.index) for targets in asked) else "".join(TEXTS[language])
+        return "".join(TEXTS[script][:2])
+    first = TEXTS[script][0]
+    drawer = Drawer(objectives, [first], vocabulary([first]), script, form, units=UNITS[script])
+    asked = drawer.draw(0).after.targets.values()
+    return first if any(len(targets.index) for targets in asked) else "".join(TEXTS[script])
+
+
+def _script(language: str | None) -> str:
+    return "zh" if language and language.startswith("zh") else "en"
 
 
 def _method(name: str, objective: Objective) -> Method:

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class MaskedLM(Objective):
-    """Predict hidden tokens from both sides (BERT; whole words; n-grams, spans; RoBERTa's dynamic masking)."""
+    """Predict hidden tokens from both sides (BERT; words, phrases, entities, n-grams, spans; dynamic as in RoBERTa)."""
 
     rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are to be predicted")
     mask: float = Field(0.8, ge=0, le=1, description="Share of these that become the mask token")
     random: float = Field(0.1, ge=0, le=1, description="Share of these that become a random token; the rest is kept")
-    unit: Literal["token", "whole_word", "ngram", "span"] = Field(
+    unit: Literal["token", "whole_word", "phrase", "entity", "ngram", "span"] = Field(
         "token",
-        description="What is hidden as one piece: a token, a word's tokens, one to three words (ALBERT), or a span of "
-        "words (SpanBERT: 3.8 on average)",
+        description="What is hidden as one piece: a token, a word's tokens, a phrase or an entity (ERNIE; see `unmask "
+        "prepare`), one to three words (ALBERT), or a span of words (SpanBERT: 3.8 on average)",
     )
     masking: Literal["dynamic", "static"] = Field(
         "dynamic",

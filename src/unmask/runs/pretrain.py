@@ -70,7 +70,8 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
         )
     if base.shape.flow not in config.flows:
         raise UserError(f"--base {config.base}: {' and '.join(config.objectives)} cannot train {name_of(base.shape)}")
-    if "model" in config.model_fields_set and config.model != base.shape:
+    asked = config.shape.model_copy(update={"vocab_size": base.shape.vocab_size})
+    if "model" in config.model_fields_set and asked != base.shape:
         raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
     for objective in config.objectives.values():
         try:

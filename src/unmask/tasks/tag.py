@@ -10,11 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from unmask.errors import UserError, found, is_text
-from unmask.tasks import _chunks as chunks
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, softmax
 from unmask.text.example import Array, Example, Stream, Targets
 from unmask.text.sampling.batches import Dataset
-from unmask.text.sources import conll, plain
+from unmask.text.sources import chunks, conll, plain
 
 if TYPE_CHECKING:
     from torch import nn

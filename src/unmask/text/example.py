@@ -25,6 +25,7 @@ class Stream:
     order: Array | None = None  # [T] a token sees those of its sequence with a number not above its own; None: all
     places: Array | None = None  # [T] where each token stands, if not at its place in its own sequence
     reads: str | None = None  # the stream whose states it looks at, sequence by sequence
+    begins: Array | None = None  # [T] what begins here (`text.borders`), where phrases or entities are known
 
     @property
     def starts(self) -> Array:

@@ -20,7 +20,16 @@ def table(starts: Array, lengths: Array) -> Array:
 
 
 def runs(units: Array) -> tuple[Array, Array]:
-    """Where the units begin [U] and end [U], special tokens (-1) left out; what one of these parts is two."""
+    """Where the units begin [U] and end [U]; a special token (-1) is none, but may stand inside one."""
     borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))
     kept = np.flatnonzero(units[borders[:-1]] >= 0)
-    return borders[kept], borders[kept + 1]
+    numbers = units[borders[kept]]
+    new = np.append(np.flatnonzero(np.diff(numbers, prepend=-1)), len(numbers))
+    return borders[kept[new[:-1]]], borders[kept[new[1:] - 1] + 1]
+
+
+def inside(units: Array, begin: Array, end: Array) -> tuple[Array, Array]:
+    """[M] places between these borders, special tokens left out; and [M] the first place between the same ones."""
+    places, first = stretches(begin, end - begin), np.repeat(begin, end - begin)
+    ordinary = units[places] >= 0
+    return places[ordinary], first[ordinary]

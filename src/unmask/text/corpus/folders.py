@@ -12,6 +12,8 @@ from unmask.errors import UserError
 from unmask.text.corpus.corpus import HELD_OUT, INDEX
 
 SETTINGS = "prepare.json"
+PHRASES = "phrases.txt"
+"""Phrases that the text itself shows: text, score and count in columns, the best first."""
 
 
 def begin(out: Path, wanted: dict[str, Any]) -> bool:
@@ -46,7 +48,7 @@ def clear(out: Path) -> None:
     (out / INDEX).unlink(missing_ok=True)
     for name in ("shards", HELD_OUT, ".tokenizer"):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("tokenizer.json", "tokenizer_config.json", SETTINGS):
+    for name in ("tokenizer.json", "tokenizer_config.json", PHRASES, SETTINGS):
         (out / name).unlink(missing_ok=True)
 
 

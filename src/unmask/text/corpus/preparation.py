@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,21 +18,24 @@ import numpy as np
 
 from unmask.disk import alone
 from unmask.errors import UserError
+from unmask.text.borders import LARGER, known, of_several_words
 from unmask.text.corpus import shards
 from unmask.text.corpus.corpus import HELD_OUT, INDEX, Corpus
-from unmask.text.corpus.encoding import encode_all
+from unmask.text.corpus.encoding import Manner, encode_all
+from unmask.text.corpus.excerpt import excerpt, texts
 from unmask.text.corpus.folders import begin, claim, clear, write_json
+from unmask.text.corpus.larger import Larger
 from unmask.text.corpus.shards import FORMAT, smallest_type
 from unmask.text.corpus.writing import SHARD, Position, Writer
 from unmask.text.sources.documents import Piece, Sources
+from unmask.text.sources.tagged import Tagged
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.vocabularies import Kind
 
-SAMPLE = 16_000_000
-"""Characters that a tokenizer is trained on, about, spread over the sources."""
-
 SMALL = 4_000_000
 """Bytes of sources for which no processes are started."""
+
+NOTHING = Larger()
 
 Progress = Callable[[int, int], object]
 """Is told the bytes read and the tokens written."""
@@ -69,6 +71,7 @@ def prepare(
     *,
     language: str = "en",
     valid: float = 0.005,
+    larger: Larger = NOTHING,
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
     processes: int | None = None,
@@ -83,6 +86,7 @@ def prepare(
         tokenizer: one that is there, or how to train one.
         language: whose rules cut sentences.
         valid: share of the documents held out in ``out/valid``, at least one if there are two; 0: none.
+        larger: units of several words to be found: phrases and entities.
         settings: what this corpus was made with, to compare with the next call's.
         overwrite: delete what is in the folder, if it is a corpus.
         processes: how many share the work; none: one for each core, and for a small source one.
@@ -96,6 +100,7 @@ def prepare(
     wanted = {**(settings or {}), "files": sources.fingerprint()}
     if isinstance(tokenizer, Tokenizer):
         wanted["tokenizer_hash"] = tokenizer.hash
+    wanted |= larger.fingerprint()
     with alone(out):
         claim(out)
         if overwrite:
@@ -103,10 +108,12 @@ def prepare(
         if not begin(out, wanted):
             return Prepared(Corpus.open(out), time.perf_counter() - began, 0)
         try:
-            path = _tokenizer(out, sources, tokenizer)
+            path, processes = _tokenizer(out, sources, tokenizer), processes or _processes(sources)
+            lexicons = larger.lexicons(out, sources, path, language, processes)
             every = round(1 / valid) if valid else 0
             writer = Writer(out / "shards", out / HELD_OUT / "shards", every, shard_tokens)
-            _write(sources, out, path, language, writer, processes or _processes(sources), progress)
+            manner = Manner(path, language, tuple(lexicons.items()))
+            _write(sources, out, manner, writer, processes, progress)
         except UserError:
             if not (out / "shards").is_dir():  # of hours of work, what is done stays
                 clear(out)
@@ -124,29 +131,21 @@ def _processes(sources: Sources) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _write(
-    sources: Sources,
-    out: Path,
-    tokenizer: Path,
-    language: str,
-    writer: Writer,
-    processes: int,
-    progress: Progress,
-) -> None:
+def _write(sources: Sources, out: Path, manner: Manner, writer: Writer, processes: int, progress: Progress) -> None:
     seen = _Seen()
     stream = islice(seen.count(sources.pieces()), writer.position.pieces, None)
-    for tokens in writer.write(encode_all(stream, tokenizer, language, processes)):
+    for tokens in writer.write(encode_all(stream, manner, processes)):
         progress(sources.read, tokens)
     if not writer.position.step:
         raise UserError(
             f"{', '.join(map(str, sources.given))}: no text in {len(sources.files)} files; a corpus needs some"
         )
     facts = {
-        "language": language,
+        "language": manner.language,
         "text_bytes": seen.bytes,
         "empty_documents": sources.empty + writer.position.empty,
     }
-    _finish(out, tokenizer, facts | _left_out(sources), writer.position)
+    _finish(out, manner.tokenizer, facts | _left_out(sources), writer.position)
 
 
 @dataclass
@@ -155,7 +154,7 @@ class _Seen:
 
     bytes: int = 0
 
-    def count(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    def count(self, pieces: Iterator[Piece | Tagged]) -> Iterator[Piece | Tagged]:
         for piece in pieces:
             self.bytes += len(piece.text.encode())
             yield piece
@@ -186,6 +185,10 @@ def _index(folder: Path, unk: int, facts: dict[str, Any]) -> dict[str, Any]:
     counts = {
         name: sum(entry[name] for entry in entries) for name in ("documents", "sentences", "words", "tokens", "unknown")
     }
+    counts["units"] = {
+        name: {what: sum(entry["units"][name][what] for entry in entries) for what in ("of_several_words", "tokens")}
+        for name in entries[0]["units"]
+    }
     parts = json.dumps([FORMAT, facts["tokenizer"]["hash"], [entry["hash"] for entry in entries]])
     key = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     return {"format": FORMAT, **counts, **facts, "hash": key, "shards": entries}
@@ -195,6 +198,11 @@ def _entry(path: Path, unk: int) -> dict[str, Any]:
     shard = shards.read(path, 0)
     with path.open("rb") as file:
         key = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    larger = {
+        name: dict(zip(("of_several_words", "tokens"), of_several_words(shard.words, flag), strict=True))
+        for name, flag in LARGER.items()
+        if known(shard.words) & flag
+    }
     return {
         "file": path.name,
         "bytes": path.stat().st_size,
@@ -204,6 +212,7 @@ def _entry(path: Path, unk: int) -> dict[str, Any]:
         "tokens": len(shard.tokens),
         "unknown": int(np.count_nonzero(shard.tokens == unk)),
         "hash": key,
+        "units": larger,
     }
 
 
@@ -213,26 +222,10 @@ def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> 
     if path.is_file():
         return path
     if isinstance(tokenizer, Training):
-        texts = _sample(sources)
-        tokenizer = Tokenizer.train(texts, tokenizer.kind, tokenizer.vocab_size, tokenizer.lowercase)
+        tokenizer = Tokenizer.train(texts(excerpt(sources)), tokenizer.kind, tokenizer.vocab_size, tokenizer.lowercase)
     beside = out / ".tokenizer"
     tokenizer.save(beside)
     (beside / "tokenizer_config.json").replace(out / "tokenizer_config.json")
     (beside / path.name).replace(path)
     beside.rmdir()
     return path
-
-
-def _sample(sources: Sources) -> Iterator[str]:
-    """Lines of documents from all over the sources, the same ones every time."""
-    share = min(1.0, SAMPLE / max(sources.unpacked_bytes, 1))
-    taken, number, wanted = 0, -1, False
-    for text, first in sources.pieces():
-        if first:
-            number += 1
-            wanted = zlib.crc32(b"%d" % number) < share * 2**32
-        if wanted:
-            yield from text.split("\n")
-            taken += len(text)
-        if taken > 2 * SAMPLE:
-            return

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import UserError
+from unmask.text.borders import LARGER, known
 from unmask.text.example import Array
 
 FORMAT = 1
@@ -23,7 +24,7 @@ class Shard:
     """A stretch of a corpus that begins and ends with a document."""
 
     tokens: Array  # [T] memory-mapped, of the smallest integer type that holds the vocabulary
-    words: Array  # [T] bool: this token begins a word
+    words: Array  # [T] not 0: this token begins a word, and what else the flags of `text.borders` say
     sentences: Array  # [S+1] where sentences begin, and T
     documents: Array  # [K+1] where documents begin, and T
     first_document: int  # number of the shard's first document in the corpus
@@ -40,16 +41,16 @@ def write(path: Path, tokens: Array, words: Array, sentences: Array, documents: 
     Args:
         path: the file.
         tokens: [T], already of the type they are stored in.
-        words, sentences, documents: [T] bool: this token begins one.
+        words: [T] flags of what begins at this token, see `text.borders`.
+        sentences, documents: [T] bool: this token begins one.
         span: int64 numbers that say which part of the corpus and of the sources this is.
     """
     from safetensors.numpy import save
 
     arrays = {"tokens": tokens, "span": span}
-    arrays |= {
-        name: np.packbits(bits, bitorder="little")
-        for name, bits in (("words", words), ("sentences", sentences), ("documents", documents))
-    }
+    bits = {"words": words > 0, "sentences": sentences, "documents": documents}
+    bits |= {name: words & flag > 0 for name, flag in LARGER.items() if known(words) & flag}
+    arrays |= {name: np.packbits(each, bitorder="little") for name, each in bits.items()}
     beside = path.with_name(path.name + ".part")
     with beside.open("wb") as file:
         file.write(save(arrays))
@@ -69,10 +70,14 @@ def read(path: Path, first_document: int) -> Shard:
     tokens = arrays["tokens"]
     bits = {
         name: np.unpackbits(arrays[name], count=len(tokens), bitorder="little").view(bool)
-        for name in ("words", "sentences", "documents")
+        for name in ("words", "sentences", "documents", *LARGER)
+        if name in arrays
     }
     sentences, documents = (np.append(np.flatnonzero(bits[name]), len(tokens)) for name in ("sentences", "documents"))
-    return Shard(tokens, bits["words"], sentences, documents, first_document)
+    words = bits["words"]
+    for name in LARGER.keys() & bits.keys():
+        words = words | bits[name] * np.uint8(LARGER[name])
+    return Shard(tokens, words, sentences, documents, first_document)
 
 
 def _arrays(path: Path) -> dict[str, Array]:

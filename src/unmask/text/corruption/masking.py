@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from unmask.errors import UserError
+from unmask.text import borders
 from unmask.text.chance import Chance, again, fraction
 from unmask.text.corruption.spans import NGRAM, SPAN, UNILM, Lengths, choose_spans
 from unmask.text.example import Array, Stream, Targets
-from unmask.text.ranges import runs, stretches
+from unmask.text.ranges import inside, runs
 
 if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
-Unit = Literal["token", "whole_word", "ngram", "span", "unilm"]
+Unit = Literal["token", "whole_word", "phrase", "entity", "ngram", "span", "unilm"]
 
+LARGER: dict[Unit, str] = {"phrase": "phrases", "entity": "entities"}
 SPANS: dict[Unit, Lengths] = {"ngram": NGRAM, "span": SPAN, "unilm": UNILM}
 
 
@@ -48,17 +51,20 @@ def mask_tokens(
         rate: share of the tokens to choose.
         mask: share of the chosen tokens that become [MASK].
         random: share of the chosen tokens that are replaced at random; may be the same token by chance.
-        unit: ``token``; ``whole_word``: all tokens of a word or none, each with its own fate as in Google's release
-            of 2019; ``ngram``: one to three words (Lan 2019, ALBERT, 1909.11942), each token with its own fate;
-            ``span``: runs of words, one fate for all tokens of a span (Joshi 2019, SpanBERT, 1907.10529); ``unilm``:
-            one to three tokens, each with its own fate (Dong 2019, UniLM, 1905.03197).
+        unit: ``token``; ``whole_word``: all tokens of a word or none, as in Google's release of 2019; ``phrase`` and
+            ``entity``: all tokens of one, or of a word that is part of none (Sun 2019, ERNIE, 1904.09223, §3.2);
+            ``ngram``: one to three words (Lan 2019, ALBERT, 1909.11942); ``unilm``: one to three tokens (Dong 2019,
+            UniLM, 1905.03197); ``span``: runs of words (Joshi 2019, SpanBERT, 1907.10529). All tokens of a span have
+            one fate; in the other units each has its own, as in the releases.
+
+    Raises:
+        UserError: phrases or entities are wanted and the corpus has none.
 
     Returns:
         The stream with tokens replaced, and the tokens that were at the chosen places, in order.
     """
-    assert stream.units is not None
     bits = chance.bits(stream.lengths, "mask_tokens")
-    index, decides = _choose(stream.units, bits, rate, unit)
+    index, decides = _choose(_units(stream, unit), bits, rate, unit)
     fate, replacement = fraction(again(bits[decides])), again(bits[index], 2)
     labels, tokens = stream.tokens[index], stream.tokens.copy()
     tokens[index[fate < mask]] = tokenizer.mask
@@ -77,6 +83,20 @@ def _choose(units: Array, bits: Array, rate: float, unit: Unit) -> tuple[Array, 
     return chosen, chosen
 
 
+def _units(stream: Stream, unit: Unit) -> Array:
+    """[T] the number of each token's word, phrase or entity, -1 for special tokens."""
+    assert stream.units is not None
+    if unit not in LARGER:
+        return stream.units
+    name, flag = LARGER[unit], borders.LARGER[LARGER[unit]]
+    if stream.begins is None or not borders.known(stream.begins) & flag:
+        raise UserError(
+            f"objective.masked_lm.unit {unit}: no {name} are known in this text; give --{name} where it is prepared, "
+            f"or --{unit}-column"
+        )
+    return np.where(stream.units < 0, -1, np.cumsum(stream.begins & flag > 0, dtype=np.int32) - 1)
+
+
 def choose_tokens(units: Array, bits: Array, rate: float) -> Array:
     """[M] places, each chosen by itself."""
     return np.flatnonzero((bits < _threshold(rate)) & (units >= 0))
@@ -85,11 +105,8 @@ def choose_tokens(units: Array, bits: Array, rate: float) -> Array:
 def choose_words(units: Array, bits: Array, rate: float) -> Array:
     """[M] places of whole units, each unit chosen by the number of its first token."""
     begin, end = runs(units)
-    chosen, numbers = bits[begin] < _threshold(rate), units[begin]
-    for part in np.flatnonzero(numbers[1:] == numbers[:-1]) + 1:  # of a unit that a special token parts
-        chosen[part] = chosen[part - 1]
-    which = np.flatnonzero(chosen)
-    return stretches(begin[which], end[which] - begin[which])
+    which = np.flatnonzero(bits[begin] < _threshold(rate))
+    return inside(units, begin[which], end[which])[0]
 
 
 def _threshold(rate: float) -> np.uint64:

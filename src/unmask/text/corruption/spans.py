@@ -13,7 +13,7 @@ import numpy as np
 
 from unmask.text.chance import again, fraction
 from unmask.text.example import Array
-from unmask.text.ranges import runs, stretches
+from unmask.text.ranges import inside, runs
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def choose_spans(units: Array, bits: Array, rate: float, kind: Lengths = SPAN) -
     taken = lengths > 0
     first = (starts + words.stretch_first[:, None])[taken]
     begin, end = words.begin[first], words.end[first + lengths[taken] - 1]
-    return stretches(begin, end - begin), np.repeat(begin, end - begin)
+    return inside(units, begin, end)
 
 
 def _draws(words: _Words, numbers: Array, n: int, columns: int) -> Array:

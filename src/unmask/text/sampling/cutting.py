@@ -91,10 +91,11 @@ def _pieces(sentences: Array, words: Array, room: int) -> tuple[Array, int]:
 
 
 def _inner_edges(words: Array, start: int, stop: int, room: int) -> list[int]:
-    """Where to cut a long sentence: before the last word that does not fit whole, if there is one."""
+    """Where to cut a long sentence: before the last word, if possible phrase and entity, that does not fit whole."""
     edges = []
     while stop - start > room:
-        inside = np.flatnonzero(words[start + 1 : start + room + 1])
+        here = words[start + 1 : start + room + 1]
+        inside = np.flatnonzero((here > 0) & (here == here.max()))
         start += int(inside[-1]) + 1 if len(inside) else room
         edges.append(start)
     return edges

@@ -205,7 +205,8 @@ def gather(
     """
     total, offsets = int(lengths.sum()), np.cumsum(lengths) - lengths
     tokens, document = np.empty(total, np.int32), np.empty(len(starts), np.int64)
-    words, sentences, documents = (np.zeros(total, bool) for _ in range(3))
+    sentences, documents = (np.zeros(total, bool) for _ in range(2))
+    words = np.zeros(total, corpus.shard(int(shards[0])).words.dtype)
     for s in np.unique(shards).tolist():
         shard, here = corpus.shard(s), shards == s
         source, place = stretches(starts[here], lengths[here]), stretches(offsets[here], lengths[here])

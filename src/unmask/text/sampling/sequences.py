@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.text.borders import WORD, known
 from unmask.text.chance import Chance
 from unmask.text.example import Array, Example, Stream
 from unmask.text.ranges import stretches
@@ -24,7 +25,7 @@ class Text:
     """N stretches of a pool of tokens; a stretch may be empty."""
 
     tokens: Array  # the pool's ids
-    words: Array  # bool: this token begins a word
+    words: Array  # not 0: this token begins a word, and what else the flags of `text.borders` say
     starts: Array  # [N] where each stretch begins
     lengths: Array  # [N]
 
@@ -60,7 +61,7 @@ class Slots:
     """N stretches of corpus laid end to end: what a sampler is given."""
 
     tokens: Array  # [T] int32
-    words: Array  # [T] bool: this token begins a word
+    words: Array  # [T] not 0: this token begins a word, and what else the flags of `text.borders` say
     sentences: Array  # [T] bool: this token begins a sentence
     documents: Array  # [T] bool: this token begins a document
     lengths: Array  # [N]
@@ -139,7 +140,7 @@ def join(a: Text, b: Text | None, slots: Slots, tokenizer: Tokenizer) -> Example
     lengths = a.lengths + a_extra + 2 + b_lengths + (b_lengths > 0)
     starts = np.cumsum(lengths) - lengths
     tokens = np.full(lengths.sum(), tokenizer.sep, np.int32)
-    words = np.zeros(len(tokens), bool)
+    words = np.zeros(len(tokens), a.words.dtype)
     tokens[starts] = tokenizer.cls
     source = stretches(a.starts, a.lengths)
     place = stretches(starts + 1, a.lengths) + passed[source]
@@ -151,20 +152,24 @@ def join(a: Text, b: Text | None, slots: Slots, tokenizer: Tokenizer) -> Example
         segments = np.zeros(len(tokens), np.int8)
         segments[stretches(b_starts, b_lengths + (b_lengths > 0))] = 1
     units = _units(tokens, words, tokenizer)
-    return Example({"encoder": Stream(tokens, lengths, segments, units)}, documents=slots.document)
+    begins = words if known(words) > WORD else None
+    return Example({"encoder": Stream(tokens, lengths, segments, units, begins=begins)}, documents=slots.document)
 
 
 def _units(tokens: Array, words: Array, tokenizer: Tokenizer) -> Array:
     """[T] the number of each token's word, -1 for special tokens."""
-    return np.where(tokenizer.special[tokens], -1, np.cumsum(words, dtype=np.int32) - 1)
+    return np.where(tokenizer.special[tokens], -1, np.cumsum(words > 0, dtype=np.int32) - 1)
 
 
 def _lay_down(text: Text, source: Array, place: Array, tokens: Array, words: Array) -> None:
-    """Put texts from their pool to their places. A stretch begins a word even where a long sentence was cut in one."""
+    """Put texts from their pool to their places. A stretch begins a word even where a long sentence was cut in one.
+
+    So it does a phrase and an entity, where these are known.
+    """
     tokens[place] = text.tokens[source]
     words[place] = text.words[source]
     filled = text.lengths > 0
-    words[place[(np.cumsum(text.lengths) - text.lengths)[filled]]] = True
+    words[place[(np.cumsum(text.lengths) - text.lengths)[filled]]] = known(text.words)
 
 
 def _documents_passed(slots: Slots) -> Array:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from unmask.errors import UserError
-from unmask.text.sources.files import lines
+from unmask.text.sources.files import Meter, lines
 
 DOCUMENT = "-DOCSTART-"
 _PLACED = re.compile("(.[^0-9]*)[0-9]+")  # a character, seldom of two codes, and its place
@@ -63,23 +65,41 @@ def read(
 
 def _rows(path: Path, encoding: str) -> tuple[list[list[list[str]]], list[int], int, int]:
     """Sentences of rows of cells, the line each begins at, the documents begun, and the number of columns."""
-    sentences: list[list[list[str]]] = []
-    places: list[int] = []
-    documents, inside, width, first = 0, False, 0, 0
-    for number, line in enumerate(lines(path, encoding), 1):
+    found = list(rows(path, encoding))
+    sentences, places = [each.cells for each in found if each.cells], [each.place for each in found if each.cells]
+    return sentences, places, len(found) - len(sentences), len(sentences[0][0]) if sentences else 0
+
+
+class Rows(NamedTuple):
+    """A sentence's cells by row; none: here a document begins."""
+
+    place: int  # its first line, from 1
+    cells: list[list[str]]
+
+
+def rows(path: Path, encoding: str = "utf-8", meter: Meter = lambda _: None) -> Iterator[Rows]:
+    """The sentences of a file, one after the other, and where documents begin.
+
+    Raises:
+        UserError: a line with other columns than the first; names it.
+    """
+    sentence: list[list[str]] = []
+    place, width, first = 0, 0, 0
+    for number, line in enumerate(lines(path, encoding, meter=meter), 1):
         row = cells(line)
-        if not row or row[0] == DOCUMENT:
-            documents += bool(row)
-            inside = False
+        if row and row[0] != DOCUMENT:
+            if width and len(row) != width:
+                raise UserError(f"{path}:{number}: has {len(row)} columns where line {first} has {width}")
+            width, first, place = len(row), first or number, place if sentence else number
+            sentence.append(row)
             continue
-        if width and len(row) != width:
-            raise UserError(f"{path}:{number}: has {len(row)} columns where line {first} has {width}")
-        if not inside:
-            sentences.append([])
-            places.append(number)
-        width, first, inside = len(row), first or number, True
-        sentences[-1].append(row)
-    return sentences, places, documents, width
+        if sentence:
+            yield Rows(place, sentence)
+        if row:
+            yield Rows(number, [])
+        sentence = []
+    if sentence:
+        yield Rows(place, sentence)
 
 
 def _refuse_texts(path: Path, words: list[tuple[str, ...]], places: list[int]) -> None:

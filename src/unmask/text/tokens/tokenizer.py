@@ -144,7 +144,7 @@ class Tokenizer:
 
     def word_starts(self, ids: Array, starts: Array) -> Array:
         """[T] bool: this token begins a word. ``starts``: where the texts laid end to end begin."""
-        return self._alphabet.word_starts(ids, starts)
+        return self.alphabet.word_starts(ids, starts)
 
     @cached_property
     def size(self) -> int:
@@ -178,7 +178,8 @@ class Tokenizer:
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     @cached_property
-    def _alphabet(self) -> Alphabet:
+    def alphabet(self) -> Alphabet:
+        """What each entry of the vocabulary looks like."""
         texts, inner = surfaces(self.backend, self.kind, self.size)
         return Alphabet.of(texts, inner)
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,8 +24,16 @@ OTHER, SPACE, WORD, HAN, SPACED_HAN, INNER, ALONE = range(7)
 """Punctuation (each mark is a word) · white space, and what it leads · letters and digits · Chinese · Chinese after a
 space · the inside of a character or word · (seen from the right) a space alone, which leads what follows."""
 
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Chinese characters, as a regular expression's ranges."""
+_HAN = re.compile(f"[{CHINESE}]")
 _MARKS = ("Mn", "Mc", "Me", "Cf")
+
+
+def written(words: Sequence[str]) -> str:
+    """Words as a sentence: a space between them, but not between Chinese ones."""
+    glued = [is_han(a[-1:]) and is_han(b[:1]) for a, b in pairwise(words)]
+    return "".join([*words[:1], *(w if near else " " + w for near, w in zip(glued, words[1:], strict=True))])
 
 
 def is_han(character: str) -> bool:
@@ -101,7 +111,7 @@ def _first(surface: bytes) -> int:
     if surface[0] == 0x20:
         return SPACED_HAN if _first(surface.lstrip()) == HAN else SPACE
     size = 1 if surface[0] < 0x80 else 2 if surface[0] < 0xE0 else 3 if surface[0] < 0xF0 else 4
-    return _class(surface[:size])
+    return class_of(surface[:size])
 
 
 def _last(surface: bytes) -> int:
@@ -110,10 +120,10 @@ def _last(surface: bytes) -> int:
         at -= 1
     if at < 0:
         return INNER
-    return ALONE if surface == b" " else _class(surface[at:])
+    return ALONE if surface == b" " else class_of(surface[at:])
 
 
-def _class(character: bytes) -> int:
+def class_of(character: bytes) -> int:
     """The class of one character, or of the bytes that begin one."""
     try:
         c = character.decode()
