@@ -51,7 +51,8 @@ T5 = LIKE_T5.model_copy(update=NARROW)
 NEWER = T5.model_copy(update=T5_1_1)
 ELECTRA = BERT.model_copy(update={"family": "electra", "embedding_width": 16})
 SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2, "electra": ELECTRA}
-SHAPES |= {"bart": BART, "t5": T5, "t5-v1.1": NEWER}
+ALBERT = ELECTRA.model_copy(update={"family": "albert", "layer_sharing": "all", "activation": "gelu_tanh"})
+SHAPES |= {"albert": ALBERT, "bart": BART, "t5": T5, "t5-v1.1": NEWER}
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +122,8 @@ def test_every_rule_is_used(family):
     }
     used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in FAMILIES[family].rules.values():
-        stem = re.split("[{^]", pattern.replace("#", "1"))[0]
-        assert any(name.startswith(stem) for name in used), pattern
+        stems = tuple(re.split("[{^]", pattern.replace("#", layer))[0] for layer in "01")
+        assert any(name.startswith(stems) for name in used), pattern
 
 
 def test_queries_keys_and_values_are_joined_in_that_order():
@@ -240,6 +241,7 @@ OPENED_BY = {
     "t5": ["AutoModelForSeq2SeqLM", "T5EncoderModel", "T5ForConditionalGeneration"],
     "t5-v1.1": ["AutoModelForSeq2SeqLM"],
     "electra": ["AutoModelForMaskedLM", "AutoModelForPreTraining"],
+    "albert": ["AutoModelForMaskedLM", "AlbertForPreTraining"],
 }
 
 
@@ -273,6 +275,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "t5": ["T5ForConditionalGeneration", "T5Model"],
         "t5-v1.1": ["T5ForConditionalGeneration", "T5Model"],
         "electra": ["ElectraForPreTraining", "ElectraForMaskedLM", "ElectraModel", "ElectraForTokenClassification"],
+        "albert": ["AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel", "AlbertForTokenClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
@@ -281,6 +284,8 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
     }
     if family in ("gpt2", "t5", "t5-v1.1"):
         heads = {"": [*RULES_HEADS[family]]}  # it has no weights of its own
+    if family == "albert":
+        heads["ForPreTraining"] = ["masked_lm", "sentence_order"]
     if family == "electra":
         heads["ForPreTraining"] = ["replaced_token_detection"]
     for name in names:
@@ -303,6 +308,7 @@ RULES_HEADS = {
     "modernbert": {"masked_lm"},
     "gpt2": {"causal_lm"},
     "electra": {"masked_lm", "replaced_token_detection"},
+    "albert": {"masked_lm", "sentence_order"},
 }
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
@@ -401,7 +407,7 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
 
 @pytest.mark.parametrize(
     "family, kind",
-    [*itertools.product(("bert", "modernbert", "electra"), ("classify", "tag")), ("modernbert", "mean"),
+    [*itertools.product(("bert", "modernbert", "electra", "albert"), ("classify", "tag")), ("modernbert", "mean"),
      ("gpt2", "last"), ("gpt2", "tag")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
@@ -416,7 +422,7 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
     theirs, info = getattr(transformers, cls).from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert theirs.config.id2label == dict(enumerate(LABELS))
-    assert any(note.startswith("no pooler") for note in notes) == ((family, kind) == ("bert", "tag"))
+    assert any(note.startswith("no pooler") for note in notes) == (kind == "tag" and family in ("bert", "albert"))
     read = {"tag": np.arange(20), "last": np.array([19])}
     ids, index = torch.arange(20) % 64, read.get(kind, np.array([0]))
     stream = Stream(ids.numpy(), np.array([20]))

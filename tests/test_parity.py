@@ -36,8 +36,17 @@ MODERNBERT = Shape(
     attention_dropout=0, positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True, segments=0,
     window=128, global_every=3,
 )  # fmt: skip
+ALBERT = BERT.model_copy(
+    update={"family": "albert", "layer_sharing": "all", "embedding_width": 20, "activation": "gelu_tanh"}
+)
+PAIRS = {
+    "bert": ("BertForPreTraining", "next_sentence", "seq_relationship_logits"),
+    "albert": ("AlbertForPreTraining", "sentence_order", "sop_logits"),
+}
+"""Their class with two heads, our name of the second and theirs of what it says."""
 CASES = {
     "bert": (BERT, [7, 31, 1, 64, 12]),
+    "albert": (ALBERT, [7, 31, 1, 64, 12]),
     "modernbert": (MODERNBERT, [7, 31, 1, 64, 12]),
     "modernbert beyond its window": (MODERNBERT, [300, 40, 131, 9]),
     "modernbert with biases": (
@@ -60,8 +69,8 @@ def network_of(shape):
     """Random weights everywhere, in biases and norms too, so that none of them can be forgotten."""
     torch.manual_seed(5)
     heads = {"masked_lm": MaskedLMHead(shape)}
-    if shape.family == "bert":
-        heads["next_sentence"] = SequenceRelationHead(shape)
+    if shape.family in PAIRS:
+        heads[PAIRS[shape.family][1]] = SequenceRelationHead(shape)
     network = Network(Encoder(shape), heads)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -73,13 +82,15 @@ def network_of(shape):
 def reference_of(network, shape):
     """Transformers' class, given our weights by its own strict loading."""
     settings = {**write_shape(shape, "config.json"), "pad_token_id": 0, "attn_implementation": "eager"}
-    if shape.family == "bert":
-        model = transformers.BertForPreTraining(transformers.BertConfig(**settings))
+    if shape.family in PAIRS:
+        cls = getattr(transformers, PAIRS[shape.family][0])
+        model = cls(cls.config_class(**settings))
     else:
         ids = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
         model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
     theirs = to_theirs(shape.family, dict(network.named_parameters()))
-    tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "decoder.weight"}
+    tied = {f"{layer}.{leaf}" for layer in ("cls.predictions.decoder", "predictions.decoder", "decoder")
+            for leaf in ("weight", "bias")}  # fmt: skip
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     assert set(missing) <= tied and not unexpected
     return model
@@ -111,7 +122,7 @@ def ours_of(stream):
     everywhere = np.arange(len(stream.tokens))
     targets = {
         "masked_lm": Targets(everywhere, (stream.tokens * 7 + 3) % 199),
-        "next_sentence": Targets(stream.starts, np.arange(len(stream.lengths)) % 2),
+        **{name: Targets(stream.starts, np.arange(len(stream.lengths)) % 2) for _, name, _ in PAIRS.values()},
     }
     return collate(Example({"encoder": stream}, targets))
 
@@ -130,12 +141,12 @@ def test_states_and_logits(case, training):
         assert len(ours) == len(theirs.hidden_states) == shape.layers + 1
         for mine, reference in zip(ours, theirs.hidden_states, strict=True):
             assert (mine - reference[mask]).abs().max() <= NEAR
-        logits = theirs.prediction_logits if shape.family == "bert" else theirs.logits
+        logits = theirs.prediction_logits if shape.family in PAIRS else theirs.logits
         assert logits[mask].std() > 0.1  # else agreement would say nothing
         assert (network.logits(batch, "masked_lm") - logits[mask]).abs().max() <= NEAR
-        if shape.family == "bert":
-            relation = network.logits(batch, "next_sentence")
-            assert (relation - theirs.seq_relationship_logits).abs().max() <= NEAR
+        if shape.family in PAIRS:
+            _, name, said = PAIRS[shape.family]
+            assert (network.logits(batch, name) - theirs[said]).abs().max() <= NEAR
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -149,11 +160,11 @@ def test_gradients_of_every_parameter(case):
     sum(loss.total / loss.count for loss in network.answer(batch, heads).values()).backward()
 
     mask, theirs = run_reference(model, stream)
-    logits = theirs.prediction_logits if shape.family == "bert" else theirs.logits
+    logits = theirs.prediction_logits if shape.family in PAIRS else theirs.logits
     loss = torch.nn.functional.cross_entropy(logits[mask], batch.targets["masked_lm"].labels)
-    if shape.family == "bert":
-        relation = batch.targets["next_sentence"].labels
-        loss = loss + torch.nn.functional.cross_entropy(theirs.seq_relationship_logits, relation)
+    if shape.family in PAIRS:
+        _, name, said = PAIRS[shape.family]
+        loss = loss + torch.nn.functional.cross_entropy(theirs[said], batch.targets[name].labels)
     loss.backward()
 
     mine = to_theirs(shape.family, {name: p.grad for name, p in network.named_parameters()})

@@ -4,6 +4,7 @@ BERT: Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, min
 ModernBERT: Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M, small its 32M);
 tiny follows their proportions.
 ELECTRA: Clark 2020 (2003.10555); tiny is BERT's with embeddings half as wide.
+ALBERT: Lan 2019 (1909.11942, its second release, without dropout); tiny is BERT's with embeddings half as wide.
 GPT-2: Radford 2019 (small, medium); tiny and mini are BERT's.
 BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
 T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
@@ -34,6 +35,14 @@ def _gpt2(layers: int, width: int) -> Shape:
 
 def _electra(layers: int, width: int, embedding_width: int | None = None) -> Shape:
     return _bert(layers, width).model_copy(update={"family": "electra", "embedding_width": embedding_width})
+
+
+def _albert(layers: int, width: int, embedding_width: int = 128) -> Shape:
+    return Shape(
+        family="albert", vocab_size=30000, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        embedding_width=embedding_width, layer_sharing="all", activation="gelu_tanh", dropout=0.0,
+        attention_dropout=0.0,
+    )  # fmt: skip
 
 
 def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
@@ -89,6 +98,11 @@ PRESETS: dict[str, Shape] = {
     "electra-small": _electra(12, 256, 128),
     "electra-base": _electra(12, 768),
     "electra-large": _electra(24, 1024),
+    "albert-tiny": _albert(2, 128, 64),
+    "albert-base": _albert(12, 768),
+    "albert-large": _albert(24, 1024),
+    "albert-xlarge": _albert(24, 2048).model_copy(update={"heads": 16}),
+    "albert-xxlarge": _albert(12, 4096),
     "gpt2-tiny": _gpt2(2, 128),
     "gpt2-mini": _gpt2(4, 256),
     "gpt2-small": _gpt2(12, 768),
@@ -125,6 +139,11 @@ PAPERS: dict[str, str] = {
     "electra-small": "Clark 2020 (2003.10555)",
     "electra-base": "Clark 2020 (2003.10555)",
     "electra-large": "Clark 2020 (2003.10555)",
+    "albert-tiny": "in proportion to Lan 2019",
+    "albert-base": "Lan 2019 (1909.11942)",
+    "albert-large": "Lan 2019 (1909.11942)",
+    "albert-xlarge": "Lan 2019 (1909.11942)",
+    "albert-xxlarge": "Lan 2019 (1909.11942)",
     "gpt2-tiny": "in proportion to Radford 2019",
     "gpt2-mini": "in proportion to Radford 2019",
     "gpt2-small": "Radford 2019",

@@ -105,8 +105,10 @@ def write(
         f"not carried: the {name} {KINDS.get(kind, kind)}, for which Hugging Face's {shape.family} has no place"
         for kind, name in lost
     ]
-    if shape.family == "bert" and "bert.pooler.dense.weight" not in found:
-        notes.append("no pooler: transformers' BertModel makes one up at random (pooler_output); its states are right")
+    family = FAMILIES[shape.family]
+    if family.spare and not any(name.startswith(family.spare) for name in found):
+        model = family.architectures[()]
+        notes.append(f"no pooler: transformers' {model} makes one up at random (pooler_output); its states are right")
     return notes
 
 

@@ -98,7 +98,7 @@ def open_run(run: Path, open_model: Callable[[Path], Model]) -> Finetuned:
         found = dict(_open_base(run, about, open_model).network.named_parameters())
         tensors |= {name: found[name].detach() for name in lacking if name in found}
     weights.check(run / WEIGHTS, tensors, sizes)
-    network.load_state_dict({name: tensors[name].float() for name in sizes}, strict=False, assign=True)
+    network.fill(tensors)
     result = weights.read_json(run / "result.json") if (run / "result.json").exists() else {}
     return Finetuned(run / WEIGHTS, about.model, network, Tokenizer.load(run), task=task, result=result)
 

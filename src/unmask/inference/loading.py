@@ -104,8 +104,7 @@ def _fill_in(
     sizes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     weights.check(source, tensors, sizes)
     weights.refuse_not_finite(source, tensors)
-    network.load_state_dict({name: tensors[name].float() for name in sizes}, strict=False, assign=True)
-    network.tie()
+    network.fill(tensors)
     tokenizer = Tokenizer.load(home)
     if tokenizer.size > shape.vocab_size:
         raise UserError(

@@ -22,7 +22,7 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2", "electra", "bart", "t5", "t5-v1.1", "gru"] = Field(
+    family: Literal["bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru"] = Field(
         "bert", description="Whose names and parts it has in Hugging Face, which knows no gru"
     )
     vocab_size: int = Field(
@@ -36,6 +36,10 @@ class Shape(Config):
     )
     layers: int = Field(12, ge=1, le=1024, description="Number of blocks, of the encoder where there is a decoder too")
     decoder_layers: int = Field(0, ge=0, le=1024, description="Blocks of a decoder that reads the encoder; 0: none")
+    layer_sharing: Literal["none", "attention", "feed_forward", "all"] = Field(
+        "none",
+        description="What all layers have the same weights for (Lan 2019, §3.1); all: both sublayers",
+    )
     heads: int = Field(12, ge=1, description="Attention heads")
     head_width: int | None = Field(None, ge=1, description="Width of a head; none: they share the model's width")
     feed_forward: int = Field(3072, ge=1, description="Width inside the feed-forward sublayer")
@@ -144,6 +148,10 @@ class Shape(Config):
         attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
         places = {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
+        attends, feeds = (
+            1 if self.layer_sharing in (part, "all") else layers for part in ("attention", "feed_forward")
+        )
         # the embeddings' norm, where there is one, stands in the place of the first attention's in a pre-norm model
-        norms = layers * sublayers + (self.norm == "before") + self.embedding_norm * (self.norm == "after")
-        return places + layers * ((sublayers - 1) * attention + feed_forward) + norms * norm
+        in_place = self.embedding_norm * (self.norm == "before") * (attends == layers)
+        norms = attends * (sublayers - 1) + feeds - in_place + self.embedding_norm + (self.norm == "before")
+        return places + attends * (sublayers - 1) * attention + feeds * feed_forward + norms * norm

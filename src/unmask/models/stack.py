@@ -46,6 +46,7 @@ class Stack(nn.Module):
         normed = shape.embedding_norm and not wider
         self.distances = nn.Embedding(BUCKETS, shape.heads) if shape.positions == "buckets" else None
         self.blocks = nn.ModuleList(block(_block(shape, i, causal), normed=normed and i == 0) for i in range(layers))
+        _share(self.blocks, shape.layer_sharing)
         self.norm = _norm(shape) if before else nn.Identity()
         # T5 drops once more behind its last norm, others do not
         self.last_dropout = Dropout(shape.dropout if before and shape.decoder_layers else 0.0)
@@ -91,6 +92,17 @@ class Stack(nn.Module):
             if isinstance(module, Attention | CrossAttention):
                 matrix = module.qkv if isinstance(module, Attention) else module.query
                 matrix.weight[: module.across] *= self.shape.width_per_head**-0.5
+
+
+def _share(blocks: nn.ModuleList, what: str) -> None:
+    """Give all blocks the weights of the first that has each. Windows, and places for adapters, stay their own."""
+    parts = {"none": (), "all": ("",)}.get(what, (what, f"cross_{what}"))
+    first: dict[str, nn.Parameter] = {}
+    for block in blocks:
+        for name, weight in list(block.named_parameters()):
+            if name.startswith(parts):
+                module, _, leaf = name.rpartition(".")
+                setattr(block.get_submodule(module), leaf, first.setdefault(name, weight))
 
 
 def _fan_in(module: nn.Linear | nn.Embedding, width: int) -> float:

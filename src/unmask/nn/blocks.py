@@ -7,25 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from unmask.nn.activation import ACTIVATIONS, Activation
 from unmask.nn.attention import Manner, attend, remembered
 from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
 from unmask.nn.norm import Kind, norm_of
 from unmask.nn.past import Past
 from unmask.nn.positions import Angles, Distances, rotate
-
-Activation = Literal["gelu", "gelu_tanh", "relu"]
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 @dataclass(frozen=True)

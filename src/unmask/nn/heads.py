@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unmask.nn.activation import ACTIVATIONS, Activation
 from unmask.nn.norm import LayerNorm
 
 
@@ -22,6 +23,8 @@ class Sizes(Protocol):
     def vocab_size(self) -> int: ...  # noqa: D102
     @property
     def norm_eps(self) -> float: ...  # noqa: D102
+    @property
+    def activation(self) -> Activation: ...  # noqa: D102
     @property
     def bias(self) -> bool: ...  # noqa: D102
     @property
@@ -50,16 +53,17 @@ class VocabularyHead(nn.Module):
 
 
 class MaskedLMHead(VocabularyHead):
-    """Dense to the width of tokens, GELU, norm, and the vocabulary (Devlin 2018)."""
+    """Dense to the width of tokens, the model's activation (GELU), norm, and the vocabulary (Devlin 2018)."""
 
     def __init__(self, sizes: Sizes):
         super().__init__(sizes)
+        self.activation = ACTIVATIONS[sizes.activation]
         self.dense = nn.Linear(sizes.width, sizes.token_width, bias=sizes.bias)
         self.norm = LayerNorm(sizes.token_width, sizes.norm_eps, bias=sizes.bias)
 
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
-        return self.scores(self.norm(F.gelu(self.dense(states_MD))))
+        return self.scores(self.norm(self.activation(self.dense(states_MD))))
 
 
 class CausalLMHead(VocabularyHead):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -36,10 +36,18 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.companions = nn.ModuleDict(companions or {})
         self.sharing = tuple(sharing)
-        self.tie()
+        self._tie()
 
-    def tie(self) -> None:
-        """Share the embeddings with whoever has none of its own; again when the embeddings were replaced."""
+    def fill(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take these for its weights, in float32; what was one weight stays one."""
+        names = {weight: name for name, weight in self.named_parameters()}
+        filled = {weight: nn.Parameter(tensors[name].float()) for weight, name in names.items()}
+        for name, weight in list(self.named_parameters(remove_duplicate=False)):
+            module, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(module), leaf, filled[weight])
+
+    def _tie(self) -> None:
+        """Share the embeddings with whoever has none of its own."""
         for name in self.sharing:
             self.companions[name].embeddings = self.backbone.embeddings
         for head in self.heads.values():

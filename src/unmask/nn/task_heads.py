@@ -124,7 +124,14 @@ class TransformHead(Head):
 
 def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
     """A family's head for one answer a sequence."""
-    heads = {"bert": PoolerHead, "modernbert": TransformHead, "gpt2": ScoreHead, "electra": GeluHead, "gru": Head}
+    heads = {
+        "bert": PoolerHead,
+        "albert": PoolerHead,
+        "modernbert": TransformHead,
+        "gpt2": ScoreHead,
+        "electra": GeluHead,
+        "gru": Head,
+    }
     return heads[sizes.family](sizes, labels, pool)
 
 

@@ -35,7 +35,6 @@ def take_over(network: Network, base: Network) -> None:
     _copy({name: weight for name, weight in theirs.items() if name.startswith("backbone.")}, network)
     begin_alike(network)
     _copy(theirs, network)
-    network.tie()
 
 
 @torch.no_grad()

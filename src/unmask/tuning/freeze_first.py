@@ -22,9 +22,13 @@ class FreezeFirst(Tuning):
     n: int = Field(ge=0, description="Layers that stay as they are, besides the embeddings")
 
     def fit(self, shape: Shape) -> None:
-        """Refuse more layers than there are."""
+        """Refuse more layers than there are, and some of those that are one."""
         if self.n > shape.layers:
             raise UserError(f"--tuning.n {self.n}: the model has {shape.layers} layers; 0 to {shape.layers} would fit")
+        if 0 < self.n < shape.layers and shape.layer_sharing != "none":
+            raise UserError(
+                f"--tuning.n {self.n}: the layers have weights in common; 0 or {shape.layers}, all, would fit"
+            )
 
     def trains(self, name: str) -> bool:
         """Whether it belongs to a later layer."""

@@ -1,6 +1,6 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import bart, bert, electra, gpt2, modernbert, t5
+from unmask.hub.families import albert, bart, bert, electra, gpt2, modernbert, t5
 from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
@@ -8,6 +8,7 @@ FAMILIES: dict[str, Family] = {
     "modernbert": modernbert.FAMILY,
     "gpt2": gpt2.FAMILY,
     "electra": electra.FAMILY,
+    "albert": albert.FAMILY,
     "bart": bart.FAMILY,
     "t5-v1.1": t5.FAMILY_1_1,
     "t5": t5.FAMILY,
