@@ -64,7 +64,7 @@ def reference_of(network, shape):
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(**write_shape(shape, "c"), attn_implementation="eager")
     model = transformers.GPT2LMHeadModel(config)
-    theirs = to_theirs("gpt2", dict(network.named_parameters()))
+    theirs = to_theirs(GPT2, dict(network.named_parameters()))
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     assert set(missing) <= {"lm_head.weight"} and not unexpected
     return model
@@ -93,7 +93,7 @@ def test_states_logits_loss_and_gradients_are_gpt2s(case, training):
     assert loss.total.item() / loss.count == pytest.approx(theirs.loss.item(), rel=1e-5)
     (loss.total / loss.count).backward()
     theirs.loss.backward()
-    mine = to_theirs("gpt2", {name: p.grad for name, p in network.named_parameters()})
+    mine = to_theirs(GPT2, {name: p.grad for name, p in network.named_parameters()})
     for name, parameter in model.named_parameters():
         scale = max(parameter.grad.abs().max().item(), 1e-2)
         assert (mine[name] - parameter.grad).abs().max() <= 1e-5 * scale, name

@@ -19,7 +19,6 @@ from unmask.hub.families import FAMILIES
 from unmask.hub.names import theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
-from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.network import Network
@@ -49,10 +48,14 @@ NARROW = {"vocab_size": 64, "width": 24, "layers": 2, "decoder_layers": 3, "head
           "feed_forward": 40, "max_length": 32}  # fmt: skip
 T5 = LIKE_T5.model_copy(update=NARROW)
 NEWER = T5.model_copy(update=T5_1_1)
+XLNET = Shape(
+    family="xlnet", vocab_size=64, width=24, layers=2, heads=3, feed_forward=40, max_length=32, positions="relative",
+    embedding_norm=False, activation_dropout=0.1,
+)  # fmt: skip
 ELECTRA = BERT.model_copy(update={"family": "electra", "embedding_width": 16})
 SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "gpt2": GPT2, "electra": ELECTRA}
 ALBERT = ELECTRA.model_copy(update={"family": "albert", "layer_sharing": "all", "activation": "gelu_tanh"})
-SHAPES |= {"albert": ALBERT, "bart": BART, "t5": T5, "t5-v1.1": NEWER}
+SHAPES |= {"albert": ALBERT, "bart": BART, "t5": T5, "t5-v1.1": NEWER, "xlnet": XLNET}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def test_rules_are_reversible(family):
     ours = tensors_of(SHAPES[family])
     names = [part for name in ours for part in theirs(family, name)]
     assert all(theirs(family, name) for name in ours) and len(names) == len(set(names))
-    back = to_ours(family, to_theirs(family, ours), list(ours))
+    back = to_ours(family, to_theirs(SHAPES[family], ours), list(ours))
     assert list(back) == list(ours) and all(torch.equal(back[name], ours[name]) for name in ours)
 
 
@@ -117,7 +120,10 @@ def test_rules_are_reversible(family):
 def test_every_rule_is_used(family):
     ours = {
         *tensors_of(SHAPES[family]),
-        *(f"heads.task.{name}.weight" for name in ("pooler", "dense", "norm", "classifier", "score", "out_proj")),
+        *(
+            f"heads.task.{name}.weight"
+            for name in ("pooler", "dense", "norm", "classifier", "score", "out_proj", "logits_proj")
+        ),
         "heads.decoder_lm.vocabulary",
     }
     used = {name for ours in ours for name in theirs(family, ours)}
@@ -153,11 +159,18 @@ def test_a_shape_without_local_layers_comes_back_with_the_same_meaning():
 
 def test_an_empty_configuration_has_their_defaults():
     transformers = pytest.importorskip("transformers")
-    for cls in (transformers.BertConfig, transformers.ModernBertConfig, transformers.BartConfig, transformers.T5Config):
+    for cls in (
+        transformers.BertConfig,
+        transformers.ModernBertConfig,
+        transformers.BartConfig,
+        transformers.T5Config,
+        transformers.XLNetConfig,
+    ):
         bare = read_shape({"model_type": cls.model_type}, "c")
         assert bare == read_shape(cls().to_dict(), "c")
     assert read_shape({"model_type": "bert"}, "c") == PRESETS["bert-base"]
     assert read_shape({"model_type": "modernbert"}, "c") == PRESETS["modernbert-base"]
+    assert read_shape({"model_type": "xlnet"}, "c") == PRESETS["xlnet-large"]
     assert read_shape({"model_type": "t5"}, "c") == PRESETS["t5-small"]
     still = {"attention_dropout": 0.0, "activation_dropout": 0.0}  # where the release's file says otherwise
     assert read_shape({"model_type": "bart"}, "c") == PRESETS["bart-large"].model_copy(update=still)
@@ -242,6 +255,7 @@ OPENED_BY = {
     "t5-v1.1": ["AutoModelForSeq2SeqLM"],
     "electra": ["AutoModelForMaskedLM", "AutoModelForPreTraining"],
     "albert": ["AutoModelForMaskedLM", "AlbertForPreTraining"],
+    "xlnet": ["AutoModelForCausalLM"],
 }
 
 
@@ -276,11 +290,13 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "t5-v1.1": ["T5ForConditionalGeneration", "T5Model"],
         "electra": ["ElectraForPreTraining", "ElectraForMaskedLM", "ElectraModel", "ElectraForTokenClassification"],
         "albert": ["AlbertForPreTraining", "AlbertForMaskedLM", "AlbertModel", "AlbertForTokenClassification"],
+        "xlnet": ["XLNetLMHeadModel", "XLNetModel", "XLNetForTokenClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
         "ForMaskedLM": ["masked_lm"],
         "ForConditionalGeneration": ["decoder_lm"],
+        "XLNetLMHeadModel": ["permutation_lm"],
     }
     if family in ("gpt2", "t5", "t5-v1.1"):
         heads = {"": [*RULES_HEADS[family]]}  # it has no weights of its own
@@ -307,6 +323,7 @@ RULES_HEADS = {
     "bert": {"masked_lm", "next_sentence"},
     "modernbert": {"masked_lm"},
     "gpt2": {"causal_lm"},
+    "xlnet": {"permutation_lm"},
     "electra": {"masked_lm", "replaced_token_detection"},
     "albert": {"masked_lm", "sentence_order"},
 }
@@ -407,14 +424,14 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
 
 @pytest.mark.parametrize(
     "family, kind",
-    [*itertools.product(("bert", "modernbert", "electra", "albert"), ("classify", "tag")), ("modernbert", "mean"),
+    [*itertools.product(("bert", "modernbert", "electra", "albert", "xlnet"), ("classify", "tag")), ("modernbert", "mean"),
      ("gpt2", "last"), ("gpt2", "tag")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     shape, task = SHAPES[family], TASKS[kind]
-    network = Network(Encoder(shape), task.heads(shape)).eval()
+    network = Network(backbone_of(shape), task.heads(shape)).eval()
     for parameter in network.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     notes = hub.write(tmp_path / "out", shape, dict(network.named_parameters()), tokenizer, task)
@@ -433,10 +450,12 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
     assert logits.std() > 0.1
 
 
-@pytest.mark.parametrize("family, pool", [("modernbert", "max"), ("bert", "mean"), ("bert", "attention")])
+@pytest.mark.parametrize(
+    "family, pool", [("modernbert", "max"), ("bert", "mean"), ("bert", "attention"), ("xlnet", "mean")]
+)
 def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, pool):
     shape, task = SHAPES[family], Classify(labels=LABELS, pool=pool)
-    tensors = dict(Network(Encoder(shape), task.heads(shape)).named_parameters())
+    tensors = dict(Network(backbone_of(shape), task.heads(shape)).named_parameters())
     with pytest.raises(UserError, match=f"Hugging Face's {family} cannot classify from pool {pool} "):
         hub.write(tmp_path / "out", shape, tensors, tokenizer, task)
     assert list(tmp_path.iterdir()) == []

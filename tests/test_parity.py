@@ -88,7 +88,7 @@ def reference_of(network, shape):
     else:
         ids = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
         model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
-    theirs = to_theirs(shape.family, dict(network.named_parameters()))
+    theirs = to_theirs(shape, dict(network.named_parameters()))
     tied = {f"{layer}.{leaf}" for layer in ("cls.predictions.decoder", "predictions.decoder", "decoder")
             for leaf in ("weight", "bias")}  # fmt: skip
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
@@ -167,7 +167,7 @@ def test_gradients_of_every_parameter(case):
         loss = loss + torch.nn.functional.cross_entropy(theirs[said], batch.targets[name].labels)
     loss.backward()
 
-    mine = to_theirs(shape.family, {name: p.grad for name, p in network.named_parameters()})
+    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()})
     reference = {name: p.grad for name, p in model.named_parameters()}
     reference.pop("decoder.weight", None)
     assert set(mine) == set(reference)

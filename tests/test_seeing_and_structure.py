@@ -9,7 +9,7 @@ from torch import nn
 from fake_corpus import corpus_of
 from test_every_objective import SHAPES, batch_of, network_of
 from unmask.commands.pretrain import Pretrain
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.nn import attention
 from unmask.nn.attention import Manner
 from unmask.nn.batch import collate
@@ -94,7 +94,7 @@ def test_rows_agree_with_the_definition(row_length, window):
 @pytest.mark.parametrize("family", SHAPES)
 def test_nobody_sees_what_the_order_hides(family):
     """The states' gradients by the embeddings are not zero just where the order allows; in train mode."""
-    encoder = Encoder(SHAPES[family].model_copy(update={"layers": 1})).train()
+    encoder = backbone_of(SHAPES[family].model_copy(update={"layers": 1})).train()
     stream = Stream(np.random.default_rng(0).integers(5, 1000, 22), LENGTHS, order=ORDER)
     sequences, seen = collate(Example({"encoder": stream}), 24).streams["encoder"], []
     encoder.embeddings.register_forward_hook(lambda module, inputs, out: seen.append(out))
@@ -168,7 +168,7 @@ def test_states_are_those_of_transformers_with_the_same_mask(corpus):
     )  # fmt: skip
     theirs = transformers.BertForMaskedLM(config).train()
     tensors = {name: p.detach() for name, p in network.named_parameters()}
-    missing, unexpected = theirs.load_state_dict(to_theirs(shape.family, tensors), strict=False)
+    missing, unexpected = theirs.load_state_dict(to_theirs(shape, tensors), strict=False)
     assert not unexpected and set(missing) <= {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     example = batch_of({"unified_lm": UnifiedLM()}, corpus, rows=8)
     stream, states = example.streams["encoder"], network.train().states(collate(example))

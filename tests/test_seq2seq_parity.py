@@ -12,6 +12,7 @@ from unmask.hub.shapes import write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
+from unmask.nn.blocks import Memory
 from unmask.nn.network import Network
 from unmask.presets import T5 as LIKE_T5
 from unmask.presets import T5_1_1
@@ -73,7 +74,7 @@ def reference_of(network, shape):
     model = cls(config(**write_shape(shape, "config.json"), **IDS, attn_implementation="eager"))
     if not shape.tied:  # it ties whatever it makes; loading a folder would part them again
         model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
-    theirs = to_theirs(shape.family, dict(network.named_parameters()))
+    theirs = to_theirs(shape, dict(network.named_parameters()))
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     tied = ("embed_tokens.weight", "lm_head.weight") if shape.tied else ("embed_tokens.weight",)
     assert all(name.endswith(tied) for name in missing) and not unexpected
@@ -120,7 +121,7 @@ def test_every_layer_the_logits_the_loss_and_every_gradient(case, training):
     (of_source, of_text), theirs = run_reference(model, example)
     batch = collate(example, 64)
     read = network.backbone.layers(batch.streams["encoder"])
-    memory = network._memory(batch, "encoder")[0]
+    memory = Memory(network.states(batch, "encoder"), batch.streams["encoder"].layout)
     written = network.backbone.decoder_layers(batch.streams["decoder"], memory)
     for name, mine, reference, mask in (
         ("encoder", read, theirs.encoder_hidden_states, of_source),
@@ -137,7 +138,7 @@ def test_every_layer_the_logits_the_loss_and_every_gradient(case, training):
 
     (loss.total / loss.count).backward()
     theirs.loss.backward()
-    gradients = to_theirs(shape.family, {name: p.grad for name, p in network.named_parameters()})
+    gradients = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()})
     gradients.pop("final_logits_bias", None)  # learned here, and no weight there
     reference = {name: p.grad for name, p in model.named_parameters()}
     assert set(gradients) == set(reference)
@@ -149,7 +150,7 @@ def test_what_begins_is_what_transformers_begins_with():
     """T5's initial weights: those of each kind are as large, queries smaller than keys."""
     torch.manual_seed(0)
     shape = T5.model_copy(update={"vocab_size": 3000, "width": 128, "heads": 8, "head_width": 16, "feed_forward": 512})
-    ours = to_theirs("t5", dict(backbone_of(shape).named_parameters(prefix="backbone")))
+    ours = to_theirs(shape, dict(backbone_of(shape).named_parameters(prefix="backbone")))
     model = transformers.T5Model(transformers.T5Config(**write_shape(shape, "c")))
     for name, weight in model.named_parameters():
         doubt = 4 / weight.numel() ** 0.5  # of two standard deviations measured on so many numbers

@@ -11,6 +11,7 @@ T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.
 as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
 release's small and base; tiny and mini follow their proportions.
 GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
+XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tiny and mini are BERT's.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ def _gru(width: int, embedding_width: int | None = None) -> Shape:
     )  # fmt: skip
 
 
+def _xlnet(layers: int, width: int) -> Shape:
+    return Shape(
+        family="xlnet", vocab_size=32000, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        positions="relative", embedding_norm=False, activation_dropout=0.1,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -122,6 +130,10 @@ PRESETS: dict[str, Shape] = {
     "gru-tiny": _gru(128),
     "gru-mini": _gru(256),
     "gru-large": _gru(2400, 620),
+    "xlnet-tiny": _xlnet(2, 128),
+    "xlnet-mini": _xlnet(4, 256),
+    "xlnet-base": _xlnet(12, 768),
+    "xlnet-large": _xlnet(24, 1024),
 }
 
 PAPERS: dict[str, str] = {
@@ -163,9 +175,19 @@ PAPERS: dict[str, str] = {
     "gru-tiny": "in proportion to Kiros 2015",
     "gru-mini": "in proportion to Kiros 2015",
     "gru-large": "Kiros 2015 (1506.06726)",
+    "xlnet-tiny": "in proportion to Yang 2019",
+    "xlnet-mini": "in proportion to Yang 2019",
+    "xlnet-base": "Yang 2019 (1906.08237)",
+    "xlnet-large": "Yang 2019 (1906.08237)",
 }
 
-USUAL = {"encoder": "modernbert-mini", "decoder": "gpt2-mini", "encoder_decoder": "bart-mini", "gru": "gru-mini"}
+USUAL = {
+    "encoder": "modernbert-mini",
+    "decoder": "gpt2-mini",
+    "encoder_decoder": "bart-mini",
+    "gru": "gru-mini",
+    "xlnet": "xlnet-mini",
+}
 "By flow of data (`Shape.flow`), the model that is taken where none is named."
 
 

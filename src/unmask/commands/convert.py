@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ASKED = {
     "masked_lm": "AutoModelForMaskedLM",
     "causal_lm": "AutoModelForCausalLM",
+    "permutation_lm": "AutoModelForCausalLM",
     "decoder_lm": "AutoModelForSeq2SeqLM",
 }
 "By our head, the class that gives its logits there."

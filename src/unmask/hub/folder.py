@@ -16,7 +16,7 @@ from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.hub.families import FAMILIES
 from unmask.hub.family import Head
-from unmask.hub.names import modern, numberless, sent, theirs, to_ours, to_theirs
+from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
@@ -57,7 +57,7 @@ def read(folder: Path) -> Found:
     shape = _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
     heads = [name for name, head in family.heads.items() if _there(shape, head, tensors)]
     sizes = _sizes(shape, heads)
-    left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape.family, sizes))
+    left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape, sizes))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
     ours = to_ours(shape.family, tensors, list(sizes))
     notes = [f"no {head} head: {folder} holds none" for head in heads_of(shape) if head not in heads]
@@ -88,7 +88,7 @@ def write(
     """
     if shape.family not in FAMILIES:
         raise UserError(f"Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
-    found = to_theirs(shape.family, tensors)
+    found = to_theirs(shape, tensors)
     config = {
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
@@ -156,7 +156,8 @@ def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has
     for layer in (family.vocabulary, *family.copies):
         if shape.tied or layer != family.vocabulary:
             _second(path, shape, tensors, f"{layer}.weight", EMBEDDINGS)
-    _second(path, shape, tensors, f"{family.vocabulary}.bias", "heads.masked_lm.bias")
+    for head in family.heads:
+        _second(path, shape, tensors, f"{family.vocabulary}.bias", f"heads.{head}.bias")
     if not has_bias and "head.dense.weight" in tensors and "classifier.weight" not in tensors:
         tensors.setdefault(f"{family.vocabulary}.bias", torch.zeros(shape.vocab_size))
     return shape
@@ -196,14 +197,10 @@ def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 
-def _their_sizes(family: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _their_sizes(shape: Shape, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The same weights by their names."""
-    found: dict[str, tuple[int, ...]] = {}
-    for ours, (first, *rest) in sizes.items():
-        names = theirs(family, ours)
-        parts = torch.empty(first // max(1, len(names)), *rest, device="meta")
-        found |= dict.fromkeys(names, tuple(sent(family, ours, parts).shape))
-    return found
+    ours = {name: torch.empty(size, device="meta") for name, size in sizes.items()}
+    return {name: tuple(tensor.shape) for name, tensor in to_theirs(shape, ours).items()}
 
 
 def _left_out(path: Path, family: str, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:

@@ -3,8 +3,9 @@
 ``#`` stands for a layer's number. ``{query,key,value}``: what we hold as one matrix is stored as several, joined along
 the first dimension. Every row names a module, whose ``weight`` and ``bias`` keep their names, or one weight whole.
 
-At its end a mark may say in what form they hold it. ``^T``: turned over. ``^+2``: behind two rows that nothing reads.
-``^1``: with one more dimension, of 1.
+At its end marks may say what to do for the form they hold it in, one after another. ``^T``: turn it over. ``^H``: part
+its columns by heads, [D, H*W] as [D, H, W]. ``^1``: give it one more dimension, of 1. ``^+2``: put it behind two rows
+that nothing reads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unmask.hub.families import FAMILIES
+from unmask.models.shape import Shape
 
 
 def theirs(family: str, ours: str) -> tuple[str, ...]:
@@ -45,32 +47,44 @@ def numberless(name: str) -> str:
     return re.sub(r"\.\d+\.", ".#.", name)
 
 
-def sent(family: str, ours: str, tensor: Tensor) -> Tensor:
+def sent(shape: Shape, ours: str, tensor: Tensor) -> Tensor:
     """A weight of ours in the form they hold it."""
-    mark = (_rule(family, ours)[0] or "").partition("^")[2]
-    if mark == "T" and tensor.dim() == 2:
-        return tensor.t().contiguous()
-    if mark.startswith("+"):
-        return torch.cat([tensor.new_zeros(int(mark), tensor.shape[1]), tensor])
-    return tensor[None] if mark == "1" else tensor
+    for mark in _marks(shape.family, ours):
+        if mark.startswith("+"):
+            tensor = torch.cat([tensor.new_zeros(int(mark), tensor.shape[1]), tensor])
+        elif mark == "H":
+            tensor = tensor.reshape(len(tensor), shape.heads, -1)
+        else:
+            tensor = tensor[None] if mark == "1" else _turned(tensor)
+    return tensor
 
 
 def taken(family: str, ours: str, tensor: Tensor) -> Tensor:
     """One of theirs in the form we hold it."""
-    mark = (_rule(family, ours)[0] or "").partition("^")[2]
-    if mark == "T" and tensor.dim() == 2:
-        return tensor.t().contiguous()
-    if mark.startswith("+"):
-        return tensor[int(mark) :].clone()
-    return tensor[0] if mark == "1" else tensor
+    for mark in reversed(_marks(family, ours)):
+        if mark.startswith("+"):
+            tensor = tensor[int(mark) :].clone()
+        elif mark == "H":
+            tensor = tensor.flatten(1)
+        else:
+            tensor = tensor[0] if mark == "1" else _turned(tensor)
+    return tensor
 
 
-def to_theirs(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _marks(family: str, ours: str) -> list[str]:
+    return re.findall(r"[TH1]|\+\d+", (_rule(family, ours)[0] or "").partition("^")[2])
+
+
+def _turned(tensor: Tensor) -> Tensor:
+    return tensor.t().contiguous() if tensor.dim() == 2 else tensor
+
+
+def to_theirs(shape: Shape, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our weights under their names, joined ones taken apart. What they have no name for is left out."""
     found: dict[str, Tensor] = {}
     for ours, tensor in tensors.items():
-        names = theirs(family, ours)
-        found |= zip(names, sent(family, ours, tensor).chunk(len(names)), strict=True) if names else ()
+        names = theirs(shape.family, ours)
+        found |= zip(names, sent(shape, ours, tensor).chunk(len(names)), strict=True) if names else ()
     return found
 
 
@@ -91,7 +105,7 @@ def modern(family: str, names: list[str]) -> dict[str, str]:
     """Today's form of their names by the form found: ``gamma``, ``beta``, and a backbone saved without its prefix."""
     prefix, patterns = FAMILIES[family].prefix, FAMILIES[family].rules.values()
     alone = not any(name.startswith(prefix) for name in names)
-    starts = {pattern[len(prefix) :].split(".")[0] for pattern in patterns if pattern.startswith(prefix)}
+    starts = {re.split(r"[.^]", pattern[len(prefix) :])[0] for pattern in patterns if pattern.startswith(prefix)}
     found = {}
     for name in names:
         whole = prefix + name if alone and name.split(".")[0] in starts else name

@@ -15,11 +15,9 @@ import torch
 
 from unmask.errors import UserError, as_list, found, is_text
 from unmask.inference.building import alone
-from unmask.models.encoder import Encoder
-from unmask.models.gru import GRU
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
-from unmask.nn.network import Network
+from unmask.nn.network import Backbone, Network
 from unmask.text.example import Array, Example, Stream
 from unmask.text.sampling.batches import by_length
 from unmask.text.tokens.tokenizer import Tokenizer
@@ -45,9 +43,8 @@ class Model:
         return f"{type(self).__name__}({self.source}: {self.shape.family}, {count:,} parameters, {heads})"
 
     @property
-    def encoder(self) -> Encoder | GRU:
+    def encoder(self) -> Backbone:
         """The backbone."""
-        assert isinstance(self.network.backbone, Encoder | GRU)
         return self.network.backbone
 
     @property
@@ -71,7 +68,7 @@ class Model:
             has = f"{' and '.join(beside)} would fit" if beside else "nothing was; leave it out"
             raise UserError(f"--part {name}: was not trained beside {self.source}; {has}")
         other = beside[name]
-        assert isinstance(other, Encoder)
+        assert isinstance(other, Backbone)
         return replace(self, shape=other.shape, network=Network(other, {"masked_lm": network.heads[name]}))
 
     def hidden(self, texts: Sequence[str] | Sequence[Sequence[int]], layer: int = -1) -> list[Array]:

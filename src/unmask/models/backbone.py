@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
 from unmask.models.shape import Shape
+from unmask.models.xlnet import XLNet
+from unmask.nn.network import Backbone
 
-FLOWS: dict[str, type[nn.Module]] = {
+FLOWS: dict[str, type[Backbone]] = {
     "encoder": Encoder,
     "decoder": Encoder,
     "encoder_decoder": EncoderDecoder,
     "gru": GRU,
+    "xlnet": XLNet,
 }
 "By `Shape.flow`."
 
 
-def backbone_of(shape: Shape) -> nn.Module:
+def backbone_of(shape: Shape) -> Backbone:
     """A backbone with fresh weights."""
     return FLOWS[shape.flow](shape)

@@ -8,17 +8,14 @@ from unmask.models.shape import Shape
 from unmask.models.stack import Stack
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Block
+from unmask.nn.network import Backbone
 
 
-class Encoder(Stack):
+class Encoder(Stack, Backbone):
     """Sequences of T tokens to states [T, D]."""
 
     def __init__(self, shape: Shape):
         super().__init__(shape, shape.layers, Block, shape.causal)
-
-    def forward(self, sequences: Sequences) -> Tensor:
-        """States after the last layer [T, D]."""
-        return self.layers(sequences)[-1]
 
     def layers(self, sequences: Sequences) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.models.stack import Stack
-from unmask.nn.batch import Sequences
+from unmask.nn.batch import Batch, Sequences
 from unmask.nn.blocks import DecoderBlock, Memory
 from unmask.nn.past import Past
 
@@ -45,9 +45,13 @@ class EncoderDecoder(Encoder):
         super().__init__(shape)
         self.decoder = Decoder(shape)
 
-    def forward(self, sequences: Sequences, memory: Memory | None = None) -> Tensor:
-        """States of the encoder [S, D]; with a memory, those of the decoder that reads it [T, D]."""
-        return (self.layers(sequences) if memory is None else self.decoder_layers(sequences, memory))[-1]
+    def read(self, batch: Batch, stream: str) -> Tensor:
+        """States of the encoder's stream, or of the decoder's, which reads another one."""
+        sequences = batch.streams[stream]
+        if (source := sequences.reads) is None:
+            return super().read(batch, stream)
+        memory = Memory(self.states(batch, source), batch.streams[source].layout)
+        return self.decoder_layers(sequences, memory)[-1]
 
     def decoder_layers(
         self, sequences: Sequences, memory: Memory, pasts: list[tuple[Past, Past]] | None = None

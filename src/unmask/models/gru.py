@@ -8,10 +8,11 @@ from unmask.models.shape import Shape
 from unmask.nn.batch import Sequences
 from unmask.nn.dropout import Dropout
 from unmask.nn.embeddings import look_up
+from unmask.nn.network import Backbone
 from unmask.nn.recurrence import Recurrence, begin
 
 
-class GRU(nn.Module):
+class GRU(Backbone):
     """Sequences of T tokens to states [T, D].
 
     A sequence's first token, which stands for all of it, is read last: its state is that of the whole text, as a state
@@ -30,10 +31,6 @@ class GRU(nn.Module):
     @property
     def _words(self) -> Tensor:
         return self.embeddings.get_parameter("tokens.weight")
-
-    def forward(self, sequences: Sequences) -> Tensor:
-        """States of the last layer [T, D]."""
-        return self.layers(sequences)[-1]
 
     def layers(self, sequences: Sequences) -> list[Tensor]:
         """The words [T, E] and the states of every layer, [T, D] each."""

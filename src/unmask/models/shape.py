@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,9 +11,18 @@ from unmask.config import Config
 BUCKETS = 32
 """Of distances, as in every T5."""
 
-OF_A_GRU = {"family", "vocab_size", "width", "embedding_width", "layers", "max_length", "dropout", "tied"}
-NOT_OF_A_GRU = {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0}
-"""What stands for the absence of parts that all others have; of the rest it has the defaults."""
+OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
+    "gru": (
+        {"family", "vocab_size", "width", "embedding_width", "layers", "max_length", "dropout", "tied"},
+        {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0},
+    ),
+    "xlnet": (
+        {"family", "vocab_size", "width", "layers", "heads", "feed_forward", "activation", "max_length", "dropout",
+         "attention_dropout", "activation_dropout", "norm_eps", "init_std"},
+        {"positions": "relative", "embedding_norm": False},
+    ),
+}  # fmt: skip
+"""Families whose one file of `models` builds all parts in: what may vary, and what else is not as by default."""
 
 
 class Shape(Config):
@@ -22,7 +31,7 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru"] = Field(
+    family: Literal["bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet"] = Field(
         "bert", description="Whose names and parts it has in Hugging Face, which knows no gru"
     )
     vocab_size: int = Field(
@@ -47,10 +56,10 @@ class Shape(Config):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
     activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the feed-forward sublayer")
-    positions: Literal["learned", "rotary", "buckets"] = Field(
+    positions: Literal["learned", "rotary", "buckets", "relative"] = Field(
         "learned",
         description="How a token knows where it stands; buckets: by a number for each distance, in the place of "
-        "scaled scores (T5)",
+        "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL)",
     )
     norm: Literal["after", "before"] = Field(
         "after", description="Norm after each sublayer's sum, or before each sublayer"
@@ -87,16 +96,19 @@ class Shape(Config):
             raise ValueError(f"heads must divide the width; {self.heads} does not divide {self.width}")
         if self.positions == "rotary" and self.width_per_head % 2:
             raise ValueError("rotary positions need an even width per head")
+        if self.positions == "relative" and self.width % 2:
+            raise ValueError(f"width {self.width} is odd; relative positions need an even one")
         if self.embedding_width is not None and self.decoder_layers:
             raise ValueError("embedding_width is for models without a decoder of their encoder; leave it out")
         return self
 
     @model_validator(mode="after")
     def _has_the_parts_of_its_flow(self) -> Self:
-        parts = type(self).model_fields.items() if self.family == "gru" else ()
-        for part, fits in ((name, NOT_OF_A_GRU.get(name, field.default)) for name, field in parts):
-            if part not in OF_A_GRU and getattr(self, part) != fits:
-                raise ValueError(f"{part} is nothing that a gru has; leave it out")
+        for part, fits in built_in(self.family).items():
+            if (found := getattr(self, part)) != fits:
+                raise ValueError(f"{part} {found} does not go with family {self.family}; {fits} would fit")
+        if self.positions == "relative" and self.family != "xlnet":
+            raise ValueError(f"positions relative are xlnet's; they do not go with family {self.family}")
         return self
 
     @property
@@ -116,16 +128,17 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
-        if self.family == "gru":
-            return "gru"
+        if self.family in OF_ONE_PIECE:
+            return self.family
         return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
 
     @property
     def parameters(self) -> int:
         """How many numbers the backbone holds, heads not counted."""
-        if self.flow == "gru":
-            first = 3 * self.width * (self.token_width + self.width + 2)
-            return self.token_width * self.vocab_size + first + (self.layers - 1) * 6 * self.width * (self.width + 1)
+        if self.family == "gru":
+            return self._parameters_of_gru()
+        if self.family == "xlnet":
+            return self._parameters_of_xlnet()
         stacks = [self._stack(self.layers, sublayers=2)]
         if self.decoder_layers:
             stacks.append(self._stack(self.decoder_layers, sublayers=3))
@@ -155,3 +168,22 @@ class Shape(Config):
         in_place = self.embedding_norm * (self.norm == "before") * (attends == layers)
         norms = attends * (sublayers - 1) + feeds - in_place + self.embedding_norm + (self.norm == "before")
         return places + attends * (sublayers - 1) * attention + feeds * feed_forward + norms * norm
+
+    def _parameters_of_gru(self) -> int:
+        first, others = self.token_width + self.width + 2, 2 * (self.width + 1)
+        return self.token_width * self.vocab_size + 3 * self.width * (first + (self.layers - 1) * others)
+
+    def _parameters_of_xlnet(self) -> int:
+        """No positions and no norm beside the tokens, but what a query begins with; per layer a matrix for distances
+        and vectors for content, distances, segments."""
+        attention = self.width * (5 * self.width + 3 + self.segments)
+        feed_forward = 2 * self.width * self.feed_forward + self.feed_forward + self.width
+        return self.width * (self.vocab_size + 1) + self.layers * (attention + feed_forward + 4 * self.width)
+
+
+def built_in(family: str) -> dict[str, Any]:
+    """The settings that are no choice in a family; none, where all parts are."""
+    if family not in OF_ONE_PIECE:
+        return {}
+    varies, others = OF_ONE_PIECE[family]
+    return {name: field.default for name, field in Shape.model_fields.items() if name not in varies} | others

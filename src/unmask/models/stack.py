@@ -45,7 +45,9 @@ class Stack(nn.Module):
         self.projection = nn.Linear(shape.token_width, shape.width, bias=shape.bias) if wider else nn.Identity()
         normed = shape.embedding_norm and not wider
         self.distances = nn.Embedding(BUCKETS, shape.heads) if shape.positions == "buckets" else None
-        self.blocks = nn.ModuleList(block(_block(shape, i, causal), normed=normed and i == 0) for i in range(layers))
+        self.blocks = nn.ModuleList(
+            block(block_shape(shape, i, causal), normed=normed and i == 0) for i in range(layers)
+        )
         _share(self.blocks, shape.layer_sharing)
         self.norm = _norm(shape) if before else nn.Identity()
         # T5 drops once more behind its last norm, others do not
@@ -116,7 +118,8 @@ def _norm(shape: Shape, width: int | None = None) -> nn.Module:
     return norm_of(shape.norm_kind, width or shape.width, shape.norm_eps, shape.bias)
 
 
-def _block(shape: Shape, layer: int, causal: bool) -> BlockShape:
+def block_shape(shape: Shape, layer: int, causal: bool) -> BlockShape:
+    """What a layer's block has to know of the whole."""
     return BlockShape(
         width=shape.width,
         heads=shape.heads,

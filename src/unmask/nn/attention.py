@@ -2,21 +2,24 @@
 
 T tokens, S tokens of another batch, N sequences, H heads, W width of a head, R rows of length L. Routes lead through
 it: ``rows`` for processors, ``varlen`` for CUDA, ``remembered`` where keys were kept, and ``dense``, the plain
-reference that the others are tested against.
+reference that the others are tested against. Where a key's distance is asked for by content, as in Transformer-XL,
+``relative_rows`` and ``relative_dense``: Q tokens ask, K keys are seen, in rows of B and of L.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unmask.nn.dropout import drop
-from unmask.nn.layout import Layout
+from unmask.nn.layout import Grid, Layout
 from unmask.nn.past import Past
 from unmask.nn.positions import Distances
+from unmask.nn.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -151,3 +154,89 @@ def dense(
     if distances is not None:
         scores = scores + distances.between(asks, place)
     return torch.einsum("hqk,khw->qhw", scores.masked_fill(~mask, -math.inf).softmax(-1), v)
+
+
+@dataclass
+class Relative:
+    """What a score is made of besides q·k (Dai 2019, 1901.02860, §3.3; segments: Yang 2019, 1906.08237, §2.5).
+
+    A key at distance d has the score ((q + content)·k + (q + position)·distances[d] + (q + segment)·segments[s]) / √W;
+    s is 0 for a key of the same text, 1 for one of the other.
+    """
+
+    content: Tensor  # [H, W]
+    position: Tensor  # [H, W]
+    segment: Tensor  # [H, W]
+    distances: Tensor  # [2L, H, W] of the distances from L down to 1 - L
+    segments: Tensor  # [2, H, W]
+
+
+def attend_relative(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight, dropout: float = 0.0) -> Tensor:
+    """Attention by content, distance and segment to what each may see; q and the result [Q, H, W], k, v [K, H, W].
+
+    Each that asks must see one key at least.
+    """
+    return relative_rows(q, k, v, relative, sight, dropout)
+
+
+def relative_rows(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight, dropout: float = 0.0) -> Tensor:
+    """Rows of those that ask beside rows of keys, heads before rows."""
+    asking, keys, scale = sight.asking_rows, sight.key_rows, q.shape[-1] ** -0.5
+    q, k, v = q * scale, _heads_first(k, keys), _heads_first(v, keys)  # [H, R, L, W]
+    far = _heads_first(q + relative.position * scale, asking).flatten(1, 2) @ relative.distances.permute(1, 2, 0)
+    far = far.view(len(far), asking.rows, asking.row_length, len(relative.distances))  # [H, R, B, 2L]
+    far = _shifted(far) if sight.straight else _Picked.apply(far, sight.distances)  # type: ignore[no-untyped-call]
+    near = _heads_first(q + relative.content * scale, asking).flatten(0, 1)
+    scores = torch.baddbmm(far.flatten(0, 1), near, k.flatten(0, 1).transpose(1, 2)).view(far.shape)
+    if sight.parted is not None:
+        # what the same text adds to all keys alike the softmax would take away again
+        other = torch.einsum("qhw,hw->qh", q + relative.segment * scale, relative.segments[1] - relative.segments[0])
+        scores = scores + asking.to_rows(other).permute(2, 0, 1)[..., None] * sight.parted.to(q.dtype)
+    mixed = drop(scores.add_(sight.barrier).softmax(-1), dropout) @ v
+    return asking.from_rows(mixed.permute(1, 2, 0, 3))
+
+
+def _heads_first(x: Tensor, grid: Grid) -> Tensor:
+    """[T, H, W] to [H, R, L, W]."""
+    return grid.to_rows(x).permute(2, 0, 1, 3).contiguous()
+
+
+def _shifted(far: Tensor) -> Tensor:
+    """[H, R, L, 2L] by distance to [H, R, L, L] by key, where the b-th asks from place b: a view (Dai 2019, app. B).
+
+    Row i's distance (L - i) + j is number i·2L + L - i + j. Skip L numbers and let rows be one shorter, and it is
+    column j of row i.
+    """
+    heads, rows, length, distances = far.shape
+    skipped = far.reshape(heads, rows, distances, length)[:, :, 1:]
+    return skipped.reshape(heads, rows, length, distances - 1)[..., :length]
+
+
+class _Picked(torch.autograd.Function):
+    """[H, R, B, 2L] by distance to [H, R, B, L] by key. No two keys of a row have one distance: gradients only move."""
+
+    @staticmethod
+    def forward(ctx: Any, far: Tensor, distances: Tensor) -> Tensor:
+        ctx.save_for_backward(distances)
+        ctx.shape = far.shape
+        return far.gather(3, distances.expand(len(far), *distances.shape))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (distances,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.shape).scatter_(3, distances.expand(gradient.shape), gradient), None
+
+
+def relative_dense(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight) -> Tensor:
+    """All Q×K scores at once, from the tokens' places and not from rows; what the definition says."""
+    asking, keys = sight.asking, sight.keys
+    seen = (asking.sequence[:, None] == keys.sequence) & (asking.order[:, None] >= keys.order)
+    distance = (asking.position[:, None] - keys.position).masked_fill(~seen, 0)
+    by_distance = relative.distances[len(relative.distances) // 2 - distance]  # [Q, K, H, W]
+    scores = torch.einsum("qhw,khw->hqk", q + relative.content, k)
+    scores = scores + torch.einsum("qhw,qkhw->hqk", q + relative.position, by_distance)
+    if asking.segment is not None and keys.segment is not None:
+        by_segment = relative.segments[(asking.segment[:, None] != keys.segment).long()]
+        scores = scores + torch.einsum("qhw,qkhw->hqk", q + relative.segment, by_segment)
+    scores = (scores * q.shape[-1] ** -0.5).masked_fill(~seen, -math.inf)
+    return torch.einsum("hqk,khw->qhw", scores.softmax(-1), v)

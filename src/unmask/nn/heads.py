@@ -79,6 +79,14 @@ class CausalLMHead(VocabularyHead):
         return self.scores(self.narrowed(states_MD))
 
 
+class PermutationLMHead(VocabularyHead):
+    """The vocabulary alone, and a bias (Yang 2019)."""
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        return self.scores(states_MD)
+
+
 class DecoderLMHead(VocabularyHead):
     """The next token from a decoder's state (Vaswani 2017, §3.4). T5's states are divided by the width's root.
 

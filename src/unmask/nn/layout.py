@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,17 +19,46 @@ from unmask.text.example import Array
 
 
 @dataclass
-class Layout:
-    """Borders of the sequences in a packed batch, and where its tokens stand when laid in rows."""
+class Grid:
+    """Where T tokens stand when they are laid in R rows of length L."""
 
-    lengths: tuple[int, ...]
-    cu_seqlens: Tensor  # [N+1] int32
-    max_length: int
     places: Tensor  # [T] int64 place of each token in the R*L places of all rows
     sources: Tensor  # [R*L] int64 token at each place; any token where the place is empty
     empty: Tensor  # [E] int64 places without a token
     rows: int
     row_length: int
+    full: bool  # whether no place is empty and tokens stand in their order, so that laying out is a change of view
+
+    @classmethod
+    def at(cls, places: Tensor, rows: int, row_length: int) -> Grid:
+        """Lay tokens at these places [T], each of which is another."""
+        tokens = torch.arange(len(places), device=places.device)
+        sources = places.new_full((rows * row_length,), -1)
+        sources[places] = tokens
+        empty = torch.nonzero(sources < 0).flatten()
+        full = not len(empty) and torch.equal(places, tokens)
+        return cls(places, sources.clamp(min=0), empty, rows, row_length, full)
+
+    def to_rows(self, x_T: Tensor) -> Tensor:
+        """[T, …] to [R, L, …]; empty places hold zeros."""
+        if not self.full:
+            # gathering is several times as fast as scattering
+            x_T = x_T.index_select(0, self.sources).index_fill(0, self.empty, 0)
+        return x_T.view(self.rows, self.row_length, *x_T.shape[1:])
+
+    def from_rows(self, x_RL: Tensor) -> Tensor:
+        """[R, L, …] to [T, …]."""
+        x = x_RL.reshape(self.rows * self.row_length, *x_RL.shape[2:])
+        return x if self.full else x.index_select(0, self.places)
+
+
+@dataclass
+class Layout(Grid):
+    """Borders of the sequences in a packed batch, and where its tokens stand when laid in rows."""
+
+    lengths: tuple[int, ...]
+    cu_seqlens: Tensor  # [N+1] int32
+    max_length: int
     order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
     _barriers: dict[tuple[int | None, bool, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
     _pairs: dict[tuple[int, ...], Pair] = field(default_factory=dict, repr=False)
@@ -46,31 +75,12 @@ class Layout:
         starts, rows = _starts_in_rows(lengths, row_of, row_length), int(row_of[-1]) + 1
         offsets = np.cumsum(lengths) - lengths
         places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
-        sources = np.full(rows * row_length, -1)
-        sources[places] = np.arange(len(places))
         cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         return cls(
-            tuple(lengths.tolist()), torch.from_numpy(cu_seqlens), int(lengths.max()), torch.from_numpy(places),
-            torch.from_numpy(sources.clip(0)), torch.from_numpy(np.flatnonzero(sources < 0)), rows, row_length,
-            None if order is None else torch.from_numpy(order).long(),
+            **vars(Grid.at(torch.from_numpy(places), rows, row_length)),
+            lengths=tuple(lengths.tolist()), cu_seqlens=torch.from_numpy(cu_seqlens), max_length=int(lengths.max()),
+            order=None if order is None else torch.from_numpy(order).long(),
         )  # fmt: skip
-
-    @property
-    def full(self) -> bool:
-        """Whether rows hold no empty place, so that laying out is a change of view."""
-        return len(self.places) == self.rows * self.row_length
-
-    def to_rows(self, x_T: Tensor) -> Tensor:
-        """[T, …] to [R, L, …]; empty places hold zeros."""
-        if not self.full:
-            # gathering is several times as fast as scattering
-            x_T = x_T.index_select(0, self.sources).index_fill(0, self.empty, 0)
-        return x_T.view(self.rows, self.row_length, *x_T.shape[1:])
-
-    def from_rows(self, x_RL: Tensor) -> Tensor:
-        """[R, L, …] to [T, …]."""
-        x = x_RL.reshape(self.rows * self.row_length, *x_RL.shape[2:])
-        return x if self.full else x.index_select(0, self.places)
 
     def sequence(self) -> Tensor:
         """[T] the number of each token's sequence."""
@@ -112,12 +122,10 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """The same layout on a device."""
-        tensors = (self.cu_seqlens, self.places, self.sources, self.empty)
-        cu_seqlens, places, sources, empty = (x.to(device, non_blocking=True) for x in tensors)
+        names = ("cu_seqlens", "places", "sources", "empty")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
         order = None if self.order is None else self.order.to(device, non_blocking=True)
-        return Layout(
-            self.lengths, cu_seqlens, self.max_length, places, sources, empty, self.rows, self.row_length, order,
-        )  # fmt: skip
+        return replace(self, **moved, order=order, _barriers={}, _pairs={})
 
 
 @dataclass

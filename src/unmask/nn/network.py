@@ -4,14 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from unmask.nn.batch import Batch
-from unmask.nn.blocks import Memory
+from unmask.nn.batch import Batch, Sequences
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
+
+if TYPE_CHECKING:
+    from unmask.models.shape import Shape
+
+
+class Backbone(nn.Module):
+    """What turns the streams of a batch into states."""
+
+    shape: Shape
+
+    def layers(self, sequences: Sequences) -> list[Tensor]:
+        """States after the embeddings and after every layer, [T, D] each; the last one as heads read it."""
+        raise NotImplementedError
+
+    def forward(self, sequences: Sequences) -> Tensor:
+        """States after the last layer [T, D]."""
+        return self.layers(sequences)[-1]
+
+    def states(self, batch: Batch, stream: str) -> Tensor:
+        """The last states of a stream [T, D]; computed once a batch."""
+        if stream not in batch.states:
+            batch.states[stream] = self.read(batch, stream)
+        return batch.states[stream]
+
+    def read(self, batch: Batch, stream: str) -> Tensor:
+        """Compute them; other streams of the batch may be looked at."""
+        states: Tensor = self(batch.streams[stream])
+        return states
 
 
 class Network(nn.Module):
@@ -26,9 +54,9 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         heads: dict[str, nn.Module],
-        companions: dict[str, nn.Module] | None = None,
+        companions: dict[str, Backbone] | None = None,
         sharing: Collection[str] = (),
     ):
         super().__init__()
@@ -55,19 +83,10 @@ class Network(nn.Module):
                 head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
-        """Hidden states [T, D] of a stream, read by the companion of its name or else by the backbone.
-
-        They are computed once a batch, however many heads ask.
-        """
-        if stream not in batch.states:
-            reader = dict(self.companions.items()).get(stream, self.backbone)
-            sequences = batch.streams[stream]
-            batch.states[stream] = reader(sequences, *self._memory(batch, sequences.reads))
-        return batch.states[stream]
-
-    def _memory(self, batch: Batch, stream: str | None) -> list[Memory]:
-        """What a decoder reads, if it reads something."""
-        return [] if stream is None else [Memory(self.states(batch, stream), batch.streams[stream].layout)]
+        """Hidden states [T, D] of a stream, read by the companion of its name or else by the backbone."""
+        reader = dict(self.companions.items()).get(stream, self.backbone)
+        assert isinstance(reader, Backbone)
+        return reader.states(batch, stream)
 
     def logits(self, batch: Batch, head: str) -> Tensor:
         """What a head says at its targets [M, C]. No other position goes through it."""

@@ -58,11 +58,22 @@ def bucket(distance: Tensor, buckets: int, both_sides: bool) -> Tensor:
 
 def angles(positions: Tensor, width: int, base: float) -> Angles:
     """Cosines and sines [T, 1, width] for tokens at these positions [T], in float32."""
-    # a power and then its inverse, as everybody does: another order differs by 2e-4 at position 8000
-    frequencies = 1.0 / base ** (torch.arange(0, width, 2, device=positions.device, dtype=torch.int64).float() / width)
-    angle = positions.float()[:, None] * frequencies
+    angle = _turns(positions, width, base)
     angle = torch.cat([angle, angle], -1)[:, None]
     return angle.cos(), angle.sin()
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """Sines, then cosines [T, width] of positions or distances [T] (Vaswani 2017, 1706.03762, §3.5), in float32."""
+    angle = _turns(positions, width, 10_000.0)
+    return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+def _turns(positions: Tensor, width: int, base: float) -> Tensor:
+    """[T, width / 2] angles."""
+    # a power and then its inverse, as everybody does: another order differs by 2e-4 at position 8000
+    frequencies = 1.0 / base ** (torch.arange(0, width, 2, device=positions.device, dtype=torch.int64).float() / width)
+    return positions.float()[:, None] * frequencies
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

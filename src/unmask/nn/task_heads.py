@@ -87,6 +87,12 @@ class PoolerHead(Head):
         return torch.tanh(self.pooler(x_MD))
 
 
+class SummaryHead(PoolerHead):
+    """BERT's, by the name that Hugging Face's XLNet has for the choice."""
+
+    choice = "logits_proj"
+
+
 class ScoreHead(Head):
     """The same without a bias, as Hugging Face's GPT-2 has."""
 
@@ -131,6 +137,7 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "gpt2": ScoreHead,
         "electra": GeluHead,
         "gru": Head,
+        "xlnet": SummaryHead,
     }
     return heads[sizes.family](sizes, labels, pool)
 

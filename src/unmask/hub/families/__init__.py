@@ -1,6 +1,6 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import albert, bart, bert, electra, gpt2, modernbert, t5
+from unmask.hub.families import albert, bart, bert, electra, gpt2, modernbert, t5, xlnet
 from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
@@ -12,6 +12,7 @@ FAMILIES: dict[str, Family] = {
     "bart": bart.FAMILY,
     "t5-v1.1": t5.FAMILY_1_1,
     "t5": t5.FAMILY,
+    "xlnet": xlnet.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 

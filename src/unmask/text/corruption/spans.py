@@ -46,7 +46,7 @@ UNILM = Lengths.of(np.array([0.8, 0.1, 0.1]), apart=False)
 
 
 @dataclass(frozen=True)
-class _Words:
+class Words:
     """The words of a batch, by stretch."""
 
     begin: Array  # [U] the first place of each word
@@ -55,7 +55,8 @@ class _Words:
     counts: Array  # [S] words in each stretch
 
     @classmethod
-    def of(cls, units: Array) -> _Words:
+    def of(cls, units: Array) -> Words:
+        """The words that units say belong together."""
         begin, end = runs(units)
         first = np.flatnonzero(np.concatenate([begin[:1] >= 0, begin[1:] != end[:-1]]))
         return cls(begin, end, first, np.diff(first, append=len(begin)))
@@ -69,7 +70,7 @@ def choose_spans(units: Array, bits: Array, rate: float, kind: Lengths = SPAN) -
     keep their distribution and the words spent are ``rate`` of all on average. SpanBERT's never touch: a visible word
     lies between two. In stretches of few words a span may find no room; it is then shortened.
     """
-    words = _Words.of(units)
+    words = Words.of(units)
     numbers = bits[words.begin]  # [U] each word has its own
     lengths = _span_lengths(words, numbers, rate, kind)
     starts = _span_starts(words, numbers, lengths, kind)
@@ -79,13 +80,13 @@ def choose_spans(units: Array, bits: Array, rate: float, kind: Lengths = SPAN) -
     return inside(units, begin, end)
 
 
-def _draws(words: _Words, numbers: Array, n: int, columns: int) -> Array:
+def _draws(words: Words, numbers: Array, n: int, columns: int) -> Array:
     """[S, K] numbers in [0, 1): span k of a stretch takes those of its k-th word."""
     at = np.minimum(words.stretch_first[:, None] + np.arange(columns), len(numbers) - 1)
     return fraction(again(numbers[at.ravel()], n)).reshape(at.shape)
 
 
-def _span_lengths(words: _Words, numbers: Array, rate: float, kind: Lengths) -> Array:
+def _span_lengths(words: Words, numbers: Array, rate: float, kind: Lengths) -> Array:
     """[S, K] words in each span, 0 where none is drawn any more."""
     budget = rate * words.counts[:, None]
     columns = int(np.ceil(budget.max(initial=0)))
@@ -111,7 +112,7 @@ def _goes_on(left: Array, most: Array, kind: Lengths) -> Array:
     return np.asarray(left / (slopes[table] * left + shifts[table]))
 
 
-def _span_starts(words: _Words, numbers: Array, lengths: Array, kind: Lengths) -> Array:
+def _span_starts(words: Words, numbers: Array, lengths: Array, kind: Lengths) -> Array:
     """[S, K] the word in its stretch at which each span begins: places drawn among the words that stay visible."""
     taken = lengths > 0
     gaps = np.cumsum(taken, axis=1)

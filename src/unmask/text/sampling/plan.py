@@ -21,6 +21,7 @@ from unmask.text.ranges import stretches
 from unmask.text.sampling.adjacent import adjacent
 from unmask.text.sampling.cutting import FORMATS, Rows, cut
 from unmask.text.sampling.elsewhere import Shards, elsewhere
+from unmask.text.sampling.neighbours import neighbours
 from unmask.text.sampling.sequences import Slots
 
 if TYPE_CHECKING:
@@ -218,11 +219,14 @@ def gather(
     negatives = partial(elsewhere, corpus, shards, document, form.most is not None)
     # a slot is known by its shard and by its first token there
     ids = (shards << 32) + starts
-    neighbours = partial(adjacent, corpus, pieces or (lambda s: corpus.shard(s).sentences), shards, starts, lengths)
+    edges = pieces or (lambda s: corpus.shard(s).sentences)
+    sentence_beside = partial(adjacent, corpus, edges, shards, starts, lengths)
+    text_beside = partial(neighbours, corpus, shards, starts, lengths)
     groups = np.zeros(len(starts), np.int64) if groups is None else groups
     return Slots(
-        tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs, negatives, neighbours, groups
-    )
+        tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs,
+        negatives, sentence_beside, text_beside, groups,
+    )  # fmt: skip
 
 
 def draw(
