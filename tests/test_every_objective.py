@@ -42,10 +42,17 @@ def corpus():
     return corpus_of(shards=2, documents=20, sentences=20, words=6)
 
 
+def usual(objectives):
+    """The family whose flow suits them all."""
+    first, *others = (objective.flows for objective in objectives)
+    return next(USUAL[flow] for flow in first if all(flow in flows for flows in others))
+
+
 def chosen(name):
     """The objective and what it needs, as the command line makes them."""
     given = {**OBJECTIVES[name].needs, name: {}}
-    return Pretrain(corpus="corpus", out="out", length=64, objective=given).objectives
+    model = f"{usual([OBJECTIVES[other] for other in given])}-tiny"
+    return Pretrain(corpus="corpus", out="out", model=model, length=64, objective=given).objectives
 
 
 def batch_of(objectives, corpus, rows=16, seed=0, step=0):
@@ -54,8 +61,7 @@ def batch_of(objectives, corpus, rows=16, seed=0, step=0):
 
 
 def network_of(objectives, family=None):
-    flows = [objective.flows for objective in objectives.values()]
-    shape = SHAPES[family or next(USUAL[flow] for flow in flows[0] if all(flow in others for others in flows))]
+    shape = SHAPES[family or usual(objectives.values())]
     for objective in objectives.values():
         shape = objective.model(shape)
     torch.manual_seed(0)
