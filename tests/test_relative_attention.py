@@ -68,7 +68,7 @@ def test_rows_agree_with_the_definition(who, remembered, row_length, parts):
     sight = sight_of(who, remembered, row_length, **parts)
     assert sight.straight == (who == "content" and not remembered)
     leaves = leaves_of(sight)
-    mine, reference = run(attention.relative_rows, leaves, sight), run(attention.relative_dense, leaves, sight)
+    mine, reference = run(attention.attend_relative, leaves, sight), run(attention.relative_dense, leaves, sight)
     for one, other in zip(mine, reference, strict=True):
         assert (one - other).abs().max() <= 1e-5 * max(1.0, other.abs().max().item())
     learning = [bool(grad.abs().sum() > 0) for grad in mine[1:]]  # of q, k, v, three biases, distances, segments
@@ -80,7 +80,7 @@ def test_rows_in_bfloat16_are_the_definition_rounded(who, remembered):
     sight = sight_of(who, remembered, 50)
     leaves = leaves_of(sight, torch.bfloat16)
     exact = [leaf.detach().float().requires_grad_() for leaf in leaves]
-    mine, reference = run(attention.relative_rows, leaves, sight), run(attention.relative_dense, exact, sight)
+    mine, reference = run(attention.attend_relative, leaves, sight), run(attention.relative_dense, exact, sight)
     for one, other in zip(mine, reference, strict=True):
         assert one.dtype == torch.bfloat16
         # scores are sums of three products of some 8 numbers, each rounded to 8 bits

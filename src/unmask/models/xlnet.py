@@ -127,8 +127,6 @@ class XLNet(Backbone):
 
     def read(self, batch: Batch, stream: str) -> Tensor:
         """The last states of a stream; a batch may bring text that stands beside its sequences, as a memory."""
-        if stream == MEMORY:
-            return super().read(batch, stream)
         content = batch.streams[CONTENT]
         memory = self.remember(batch.streams[MEMORY]) if MEMORY in batch.streams else None
         if stream == QUERY:

@@ -3,7 +3,7 @@
 T tokens, S tokens of another batch, N sequences, H heads, W width of a head, R rows of length L. Routes lead through
 it: ``rows`` for processors, ``varlen`` for CUDA, ``remembered`` where keys were kept, and ``dense``, the plain
 reference that the others are tested against. Where a key's distance is asked for by content, as in Transformer-XL,
-``relative_rows`` and ``relative_dense``: Q tokens ask, K keys are seen, in rows of B and of L.
+``attend_relative`` and its reference ``relative_dense``: Q tokens ask, K keys are seen, in rows of B and of L.
 """
 
 from __future__ import annotations
@@ -174,13 +174,8 @@ class Relative:
 def attend_relative(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight, dropout: float = 0.0) -> Tensor:
     """Attention by content, distance and segment to what each may see; q and the result [Q, H, W], k, v [K, H, W].
 
-    Each that asks must see one key at least.
+    Rows of those that ask beside rows of keys, heads before rows. Each that asks must see one key at least.
     """
-    return relative_rows(q, k, v, relative, sight, dropout)
-
-
-def relative_rows(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight, dropout: float = 0.0) -> Tensor:
-    """Rows of those that ask beside rows of keys, heads before rows."""
     asking, keys, scale = sight.asking_rows, sight.key_rows, q.shape[-1] ** -0.5
     q, k, v = q * scale, _heads_first(k, keys), _heads_first(v, keys)  # [H, R, L, W]
     far = _heads_first(q + relative.position * scale, asking).flatten(1, 2) @ relative.distances.permute(1, 2, 0)

@@ -52,7 +52,7 @@ class PermutationLM(Objective):
         """One sequence a slot, and what stands before it in its document, or after it."""
         example = sequences.single(slots, tokenizer, chance)
         after = chance.sequences("memory after") < 0.5
-        text = slots.neighbours(after, (self.memory * slots.rooms).astype(np.int64))
+        text = slots.beside(after, (self.memory * slots.rooms).astype(np.int64))
         if not text.lengths.any():
             return example
         tokens = text.tokens[stretches(text.starts, text.lengths)]

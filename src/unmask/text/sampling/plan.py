@@ -18,10 +18,9 @@ from unmask.errors import UserError
 from unmask.text.chance import Chance, permutation
 from unmask.text.example import Array, Example
 from unmask.text.ranges import stretches
-from unmask.text.sampling.adjacent import adjacent
+from unmask.text.sampling.adjacent import adjacent, beside
 from unmask.text.sampling.cutting import FORMATS, Rows, cut
 from unmask.text.sampling.elsewhere import Shards, elsewhere
-from unmask.text.sampling.neighbours import neighbours
 from unmask.text.sampling.sequences import Slots
 
 if TYPE_CHECKING:
@@ -220,12 +219,12 @@ def gather(
     # a slot is known by its shard and by its first token there
     ids = (shards << 32) + starts
     edges = pieces or (lambda s: corpus.shard(s).sentences)
-    sentence_beside = partial(adjacent, corpus, edges, shards, starts, lengths)
-    text_beside = partial(neighbours, corpus, shards, starts, lengths)
+    sentences_beside = partial(adjacent, corpus, edges, shards, starts, lengths)
+    texts_beside = partial(beside, corpus, shards, starts, lengths)
     groups = np.zeros(len(starts), np.int64) if groups is None else groups
     return Slots(
         tokens, words, sentences, documents, lengths, document, ids, rooms, form.pairs,
-        negatives, sentence_beside, text_beside, groups,
+        negatives, sentences_beside, texts_beside, groups,
     )  # fmt: skip
 
 

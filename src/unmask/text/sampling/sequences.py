@@ -73,8 +73,8 @@ class Slots:
     """(slots [K], budgets [K], chance of all N) -> K texts from other documents, whole sentences, at most so long."""
     adjacent: Callable[[bool], Text]
     """(whether after) -> the sentence before or after each slot [N] in its document; empty where there is none."""
-    neighbours: Callable[[Array, Array], Text]
-    """(after [N], budgets [N]) -> what stands right before each slot in its document, or right after it."""
+    beside: Callable[[Array, Array], Text]
+    """(after [N], budgets [N]) -> what is right before each slot in its document, or right after it."""
     groups: Array  # [N] rising numbers: slots of one are in one process and one piece of a step
 
     @property
