@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
+import unmask
 from fake_corpus import FakeCorpus, corpus_of
+from small_base import EXACT, classified, sentences, tagged
+from unmask import calls
+from unmask.commands.finetune import Finetune
+from unmask.commands.prepare import Prepare
+from unmask.commands.pretrain import Pretrain
 from unmask.objectives.permutation_lm import PermutationLM
 from unmask.text.chance import Chance
 from unmask.text.corruption.permutation import choose_in_context, factorisation_order, queries
@@ -155,3 +162,36 @@ def test_ranks_share_a_step(corpus):
         for what in ("tokens", "order", "places", "lengths"):
             found = [getattr(example.streams[name], what) for example in (whole, *parts)]
             assert all(x is None for x in found) or np.array_equal(found[0], np.concatenate(found[1:])), (name, what)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps."""
+    home = tmp_path_factory.mktemp("trained")
+    lines = [" ".join(words).capitalize() + "." for words in sentences(300)]
+    (home / "text.txt").write_text("\n\n".join("\n".join(lines[n : n + 10]) for n in range(0, 300, 10)))
+    calls.call(Prepare, str(home / "text.txt"), out=home / "corpus", vocab_size=120, valid=0.05)
+    model = {"name": "xlnet-tiny", "width": 32, "feed_forward": 64}
+    few = {"length": 32, "batch_size": 8, "steps": 2}
+    calls.call(
+        Pretrain, home / "corpus", objective="permutation_lm", model=model, out=home / "run", **few, **EXACT
+    )  # fmt: skip
+    return home / "run"
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "tuning"),
+    [("classify", classified, "full"), ("classify", classified, "frozen"), ("tag", tagged, {"freeze_first": {"n": 1}})],
+    ids=["classify", "frozen", "tag"],
+)
+def test_what_it_trained_is_fine_tuned(trained, tmp_path, task, rows, tuning):
+    """Tasks read the content; of what it needs for its queries nothing moves."""
+    files = {name: rows(tmp_path / f"{name}.tsv", 40, n) for n, name in enumerate(("train", "valid"))}
+    tuned = calls.call(
+        Finetune, str(trained), task=task, tuning=tuning, out=tmp_path / "tuned", epochs=1, seeds=[1], **files, **EXACT
+    )
+    assert tuned.predict([["the", "film"] if task == "tag" else "the film"])[0].labels
+    before, after = (unmask.load(run).network.backbone for run in (trained, tmp_path / "tuned"))
+    assert torch.equal(before.embeddings.query, after.embeddings.query)
+    moved = not torch.equal(before.blocks[1].feed_forward.into.weight, after.blocks[1].feed_forward.into.weight)
+    assert moved == (tuning != "frozen")
