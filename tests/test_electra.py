@@ -64,7 +64,7 @@ def test_states_logits_loss_and_gradients_are_transformers(name, head, cls, shap
     network = network_of(shape, {name: head(shape)}).train(training)
     config = transformers.ElectraConfig(**write_shape(shape, "c"), attn_implementation="eager")
     model = getattr(transformers, cls)(config).train(training)
-    theirs = to_theirs("electra", dict(network.named_parameters()))
+    theirs = to_theirs(shape, dict(network.named_parameters()))
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     assert set(missing) <= {"generator_lm_head.weight"} and not unexpected
 
@@ -89,7 +89,7 @@ def test_states_logits_loss_and_gradients_are_transformers(name, head, cls, shap
     assert loss.total.item() / loss.count == pytest.approx(said.loss.item(), rel=1e-5)
     (loss.total / loss.count).backward()
     said.loss.backward()
-    mine = to_theirs("electra", {name: p.grad for name, p in network.named_parameters()})
+    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()})
     for weight, parameter in model.named_parameters():
         # keys' biases move all scores of a query alike: their gradient is zero but for rounding
         scale = max(parameter.grad.abs().max().item(), 1e-2)
@@ -155,7 +155,9 @@ def test_the_step_is_that_of_the_release(corpus):
         discriminator: building.alone(network),
     }
     for model, part in parts.items():
-        theirs = {n: t.detach().clone() for n, t in to_theirs("electra", dict(part.named_parameters())).items()}
+        theirs = {
+            n: t.detach().clone() for n, t in to_theirs(part.backbone.shape, dict(part.named_parameters())).items()
+        }
         assert not model.load_state_dict(theirs, strict=False).unexpected_keys
         model.tie_weights()
     generator.electra.embeddings = discriminator.electra.embeddings
@@ -176,7 +178,7 @@ def test_the_step_is_that_of_the_release(corpus):
     assert ours == pytest.approx(total.item(), rel=1e-5)
     total.backward()
     for model, part in parts.items():
-        mine = to_theirs("electra", {name: p.grad for name, p in part.named_parameters()})
+        mine = to_theirs(part.backbone.shape, {name: p.grad for name, p in part.named_parameters()})
         for name, parameter in model.named_parameters():
             scale = max(parameter.grad.abs().max().item(), 1e-2)
             assert (mine[name] - parameter.grad).abs().max() <= 1e-5 * scale, name

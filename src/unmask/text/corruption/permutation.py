@@ -10,7 +10,7 @@ import numpy as np
 from unmask.text.chance import again, fraction
 from unmask.text.corruption.spans import Words
 from unmask.text.example import Array, Stream
-from unmask.text.ranges import stretches
+from unmask.text.ranges import inside
 
 
 def choose_in_context(units: Array, bits: Array, k: int, longest: int) -> Array:
@@ -31,7 +31,7 @@ def choose_in_context(units: Array, bits: Array, k: int, longest: int) -> Array:
         first = here + (fraction(again(bits_here, 2)) * ((k - 1) * length + 1)).astype(np.int64)
         past, inside = np.minimum(first + length, last), first < last
         begin, end = words.begin[first[inside]], words.end[past[inside] - 1]
-        chosen[stretches(begin, end - begin)] = True
+        chosen[inside(units, begin, end)[0]] = True
         here = here + k * length
         here, last = here[here < last], last[here < last]
     return np.flatnonzero(chosen)
