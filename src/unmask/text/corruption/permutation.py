@@ -29,8 +29,8 @@ def choose_in_context(units: Array, bits: Array, k: int, longest: int) -> Array:
         bits_here = bits[words.begin[here]]
         length = 1 + np.searchsorted(shares, fraction(again(bits_here)) * shares[-1], "right")
         first = here + (fraction(again(bits_here, 2)) * ((k - 1) * length + 1)).astype(np.int64)
-        past, inside = np.minimum(first + length, last), first < last
-        begin, end = words.begin[first[inside]], words.end[past[inside] - 1]
+        past, there = np.minimum(first + length, last), first < last
+        begin, end = words.begin[first[there]], words.end[past[there] - 1]
         chosen[inside(units, begin, end)[0]] = True
         here = here + k * length
         here, last = here[here < last], last[here < last]
