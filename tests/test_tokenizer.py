@@ -214,6 +214,15 @@ def test_special_tokens_in_a_text(trained):
     assert tokenizer.decode([tokenizer.cls, *tokenizer.encode(["i love"])[0].ids, tokenizer.sep]) == "i love"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_that_looks_like_a_special_token_stays_text(kind):
+    texts = ["Read [MASK] here, the [SEP]arate text [UNK]nown [MASK]"] * 50
+    tokenizer = Tokenizer.train(texts, kind, 400, lowercase=False)
+    ids = tokenizer.encode(texts[:1], specials=False)[0].ids
+    assert not tokenizer.special[ids].any()
+    assert "".join(tokenizer.decode(ids).split()) == "".join(texts[0].split())
+
+
 @pytest.mark.parametrize("size", [60, 400, 1500])
 def test_a_vocabulary_is_as_large_as_asked(size):
     """Of Chinese, whose characters take no part in pairs, and English together."""

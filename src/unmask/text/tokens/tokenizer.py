@@ -21,7 +21,7 @@ from unmask.text.example import Array
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
 from unmask.text.tokens.units import Alphabet, is_han
-from unmask.text.tokens.vocabularies import Kind, kind_of, read, surfaces
+from unmask.text.tokens.vocabularies import Kind, kind_of, read, surfaces, without_specials
 
 if TYPE_CHECKING:
     import tokenizers
@@ -188,7 +188,8 @@ class Tokenizer:
         """The same tokenizer, to which special tokens in a text are text."""
         import tokenizers
 
-        plain = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        rules = self.backend.to_str()
+        plain = tokenizers.Tokenizer.from_str(without_specials(rules) if self.kind == "unigram" else rules)
         plain.encode_special_tokens = True
         return plain
 

@@ -180,6 +180,20 @@ def kind_of(backend: tokenizers.Tokenizer) -> Kind:
     return "bpe" if json.loads(backend.to_str())["model"]["merges"] else "characters"
 
 
+def without_specials(rules: str) -> str:
+    """A unigram vocabulary, as its file has it, that finds no special token in any text; numbers stay.
+
+    Its entries are found wherever they stand, special ones too, unless they are called what no text says.
+    """
+    found = json.loads(rules)
+    special = {token["content"] for token in found["added_tokens"] if token["special"]}
+    for entry in found["model"]["vocab"]:
+        entry[0] = "\0" * (entry[0] in special) + entry[0]
+    found["added_tokens"] = [token for token in found["added_tokens"] if not token["special"]]
+    found["post_processor"] = None
+    return json.dumps(found)
+
+
 def surfaces(backend: tokenizers.Tokenizer, kind: Kind, size: int) -> tuple[list[bytes], Array]:
     """The text that each entry stands for [V], with spaces as spaces, and whether it never begins a word [V] bool."""
     names = [backend.id_to_token(i) or "" for i in range(size)]
