@@ -61,7 +61,7 @@ class Letters:  # the loop's `Work`
         self.network = Network(Encoder(SHAPE), {"masked_lm": MaskedLMHead(SHAPE)}).train()
         self.weights = {"masked_lm": 1.0}
 
-    def batches(self, step: int) -> list[Batch]:  # noqa: D102
+    def batches(self, step: int, done: float = 0.0) -> list[Batch]:  # noqa: D102
         generator = np.random.default_rng(step)  # the same texts whatever the seed of the weights
         lengths = generator.integers(20, SHAPE.max_length + 1, ROWS)
         starts = generator.integers(0, len(TEXT) - SHAPE.max_length, ROWS)

@@ -155,7 +155,7 @@ class _Work:
         self.network, self.case = network, case
         self.examples = [_packed(case, seed) for seed in range(8)]
 
-    def batches(self, step: int) -> list[Any]:
+    def batches(self, step: int, done: float = 0.0) -> list[Any]:
         from unmask.nn.batch import collate
 
         return [collate(self.examples[step % len(self.examples)], self.case.length)]

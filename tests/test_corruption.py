@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from fake_corpus import FakeTokenizer
 from unmask.text.chance import Chance
 from unmask.text.corruption import masking
-from unmask.text.corruption.spans import NGRAM, SPAN, UNILM, choose_spans
+from unmask.text.corruption.spans import NGRAM, SHORT, SPAN, UNILM, choose_spans
 from unmask.text.example import Stream
 
 TOKENIZER = FakeTokenizer()
-UNITS = ("token", "whole_word", "ngram", "span", "unilm")
+UNITS = ("token", "whole_word", "ngram", "span", "unilm", "short_span")
 each_unit = pytest.mark.parametrize("unit", UNITS)
 
 
@@ -48,7 +48,7 @@ def stream():
 @pytest.mark.parametrize("rate", [0.15, 0.3])
 def test_rate_is_kept_and_special_tokens_never_chosen(stream, unit, rate):
     _, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), rate, unit=unit)
-    spread = {"token": 1, "whole_word": 3, "ngram": 6, "span": 20, "unilm": 2}[unit]
+    spread = {"token": 1, "whole_word": 3, "ngram": 6, "span": 20, "unilm": 2, "short_span": 3}[unit]
     assert within(len(targets.index), (stream.units >= 0).sum(), rate, spread)
     assert (stream.units[targets.index] >= 0).all()
 
@@ -68,7 +68,7 @@ def test_answers_are_the_tokens_that_stood_there_and_nothing_else_changed(stream
 @pytest.mark.parametrize(("mask", "random"), [(0.8, 0.1), (0.5, 0.5), (0.0, 0.0), (1.0, 0.0)])
 def test_fates_have_their_shares(stream, unit, mask, random):
     masked, targets = masking.mask_tokens(stream, TOKENIZER, chance_of(stream), 0.2, mask, random, unit)
-    now, n, spread = masked.tokens[targets.index], len(targets.index), 20 if unit == "span" else 1
+    now, n, spread = masked.tokens[targets.index], len(targets.index), {"span": 20, "short_span": 3}.get(unit, 1)
     is_mask = now == TOKENIZER.mask
     swapped = ~is_mask & (now != targets.labels)
     assert within(is_mask.sum(), n, mask, spread)
@@ -156,7 +156,9 @@ def test_spans_are_of_3_8_words_on_average_and_of_ten_at_most():
     assert abs(shares - 0.2 * 0.8 ** np.arange(10) / (1 - 0.8**10)).max() < 0.01
 
 
-@pytest.mark.parametrize(("kind", "shares"), [(NGRAM, [6 / 11, 3 / 11, 2 / 11]), (UNILM, [0.8, 0.1, 0.1])])
+@pytest.mark.parametrize(
+    ("kind", "shares"), [(NGRAM, [6 / 11, 3 / 11, 2 / 11]), (UNILM, [0.8, 0.1, 0.1]), (SHORT, [1 / 3] * 3)]
+)
 def test_ngrams_are_as_long_as_their_papers_say(kind, shares):
     stream = stream_of(5000, words=100)
     index, first = choose_spans(stream.units, chance_of(stream).bits(stream.lengths, "x"), 0.15, kind)

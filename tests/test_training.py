@@ -43,7 +43,7 @@ class Copying:
         torch.manual_seed(0)
         self.network = Network(Encoder(self.shape), {"masked_lm": MaskedLMHead(self.shape)})
 
-    def batches(self, step: int) -> list[Batch]:
+    def batches(self, step: int, done: float = 0.0) -> list[Batch]:
         rng = np.random.default_rng(step)
         return [collate(self._example(rng, n)) for n in range(self.pieces)]
 
@@ -138,7 +138,7 @@ def test_a_step_in_pieces_is_the_same_step(tmp_path: Path) -> None:
     still = SHAPE.model_copy(update={"dropout": 0.0, "attention_dropout": 0.0})
 
     class InOne(Copying):
-        def batches(self, step: int) -> list[Batch]:
+        def batches(self, step: int, done: float = 0.0) -> list[Batch]:
             rng = np.random.default_rng(step)
             a, b = (self._example(rng, n) for n in range(2))
             tokens = np.concatenate([e.streams["encoder"].tokens for e in (a, b)])

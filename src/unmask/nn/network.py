@@ -88,12 +88,12 @@ class Network(nn.Module):
         assert isinstance(reader, Backbone)
         return reader.states(batch, stream)
 
-    def logits(self, batch: Batch, head: str) -> Tensor:
-        """What a head says at its targets [M, C]. No other position goes through it."""
-        answers = batch.targets[head]
+    def logits(self, batch: Batch, asked_for: str, head: str | None = None) -> Tensor:
+        """What the head of their name, or another, says at these targets [M, C]. No other place goes through it."""
+        answers = batch.targets[asked_for]
         states = self.states(batch, answers.stream).index_select(0, answers.index.flatten())
         asked = [states.view(*answers.index.shape, states.shape[-1])]
-        logits: Tensor = self.heads[head](*asked if answers.places is None else [*asked, answers.places])
+        logits: Tensor = self.heads[head or asked_for](*asked if answers.places is None else [*asked, answers.places])
         return logits
 
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:

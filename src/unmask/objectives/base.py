@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -59,6 +59,10 @@ class Objective(Config):
         """About how many sentences are computed together, in one process and one piece of a step: those whose answers
         hang on each other."""
         return 1
+
+    def at(self, done: float) -> Self:
+        """The objective as it is when this share of the training is behind: 0 at first, 1 for held-out text."""
+        return self
 
     def epochs(self, epochs: Array) -> Array:
         """The epochs [N] whose chance is drawn on: not all differ where a text is met again just as it was."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask.objectives.base import Objective
 from unmask.text.chance import Chance
+from unmask.text.corruption.next_tokens import next_tokens
 from unmask.text.example import Example, Targets
 
 if TYPE_CHECKING:
@@ -34,15 +35,9 @@ class CausalLM(Objective):
         return shape.model_copy(update={"causal": True})
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
-        """Nothing is hidden: every token asks for the one after it.
-
-        Unknown tokens are not asked for, nor is the sequence's closing [SEP], which stands where the room ends and not
-        the text. One that stands between two documents is: so a model learns to say that a text is over.
-        """
+        """Nothing is hidden: every token asks for the one after it."""
         stream = example.streams["encoder"]
-        asked = stream.tokens != tokenizer.unk
-        asked[stream.starts] = asked[stream.starts + stream.lengths - 1] = False
-        index = np.flatnonzero(asked)
+        index = next_tokens(stream, tokenizer)
         return example.with_targets(causal_lm=Targets(index - 1, stream.tokens[index].astype(np.int64)))
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:

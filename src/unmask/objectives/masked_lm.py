@@ -22,6 +22,9 @@ class MaskedLM(Objective):
     """Predict hidden tokens from both sides (BERT; words, phrases, entities, n-grams, spans; dynamic as in RoBERTa)."""
 
     rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are to be predicted")
+    last_rate: float | None = Field(
+        None, gt=0, lt=1, description="The rate at the end of the training, reached in a straight line; none: it stays"
+    )
     mask: float = Field(0.8, ge=0, le=1, description="Share of these that become the mask token")
     random: float = Field(0.1, ge=0, le=1, description="Share of these that become a random token; the rest is kept")
     unit: Literal["token", "whole_word", "phrase", "entity", "ngram", "span"] = Field(
@@ -37,15 +40,18 @@ class MaskedLM(Objective):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
-        if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(
-                f"mask {self.mask:g} + random {self.random:g} is more than 1; the two share what is hidden"
-            )
-        if self.unit == "span" and self.rate > 0.5:
-            raise ValueError(f"rate {self.rate:g} leaves no words between spans; with unit span at most 0.5 fits")
+        masking.refuse_shares(self.mask, self.random)
+        if self.unit == "span" and (most := max(self.rate, self.last_rate or 0)) > 0.5:
+            raise ValueError(f"rate {most:g} leaves no words between spans; with unit span at most 0.5 fits")
         if self.masking == "dynamic" and "dupe_factor" in self.model_fields_set and self.dupe_factor != 10:
             raise ValueError("dupe_factor belongs to masking static; with dynamic no masking comes again")
+        if self.masking == "static" and self.last_rate is not None:
+            raise ValueError("masking static comes again as it was, so its rate cannot change; leave last_rate out")
         return self
+
+    def at(self, done: float) -> Self:
+        """With the rate of that time."""
+        return self.model_copy(update={"rate": masking.rate_at(self.rate, self.last_rate, done)})
 
     def epochs(self, epochs: Array) -> Array:
         """Static masking draws on the chance of the first ``dupe_factor`` epochs again and again."""

@@ -47,10 +47,7 @@ class UnifiedLM(Objective):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
-        if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(
-                f"mask {self.mask:g} + random {self.random:g} is more than 1; the two share what is hidden"
-            )
+        masking.refuse_shares(self.mask, self.random)
         if abs(self._shares.sum() - 1) > 1e-6:
             raise ValueError(
                 "bidirectional, sequence_to_sequence, left_to_right and right_to_left are shares of the sequences; "

@@ -74,7 +74,7 @@ class Finetuning:
         self.steps_per_epoch = float(self.steps)
         self.data = hash_of(self.train.encoded)
 
-    def batches(self, step: int) -> list[Batch]:
+    def batches(self, step: int, done: float = 0.0) -> list[Batch]:
         """The rows of a step, in as many pieces as are accumulated. An epoch is a permutation of all rows."""
         self._remember("train")
         self._remember("valid")  # here, so that an evaluation that is timed need not

@@ -67,11 +67,12 @@ class Pretraining:
         for _ in self._held_out_batches():
             pass
 
-    def batches(self, step: int) -> list[Batch]:
-        """This rank's part of a step, in as many pieces as are accumulated."""
+    def batches(self, step: int, done: float = 0.0) -> list[Batch]:
+        """This rank's part of a step, in as many pieces as are accumulated; a share ``done`` of all steps is behind."""
         pieces = self.settings.accumulate
         places = range(self.placement.rank * pieces, (self.placement.rank + 1) * pieces)
-        return [self._batch(self.plan, step, place, self.placement.world * pieces) for place in places]
+        asked = [objective.at(done) for objective in self.objectives]
+        return [self._batch(self.plan, asked, step, place, self.placement.world * pieces) for place in places]
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Every objective's sums and counts."""
@@ -161,9 +162,10 @@ class Pretraining:
         if self.held_out is None:
             return
         whole = int(np.ceil(self.held_out.rows / self.held_out.rows_per_step))
+        asked = [objective.at(1.0) for objective in self.objectives]
         for step in range(min(HELD_OUT_STEPS, whole)):
-            yield self._batch(self.held_out, step, 0, 1)
+            yield self._batch(self.held_out, asked, step, 0, 1)
 
-    def _batch(self, plan: Plan, step: int, rank: int, world: int) -> Batch:
-        example = draw(plan, self.objectives, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world)
+    def _batch(self, plan: Plan, asked: list[Objective], step: int, rank: int, world: int) -> Batch:
+        example = draw(plan, asked, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world)
         return collate(example, plan.length)

@@ -42,8 +42,8 @@ class Work(Protocol):
     def data(self) -> str:
         """Hash of what is trained on."""
 
-    def batches(self, step: int) -> list[Batch]:
-        """This rank's part of a step, in as many pieces as are accumulated."""
+    def batches(self, step: int, done: float = 0.0) -> list[Batch]:
+        """This rank's part of a step, in as many pieces as are accumulated; a share ``done`` of all steps is behind."""
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Sums and counts by head."""
@@ -120,7 +120,8 @@ class Trainer:
 
     def step(self) -> Step:
         """One step: forward, backward, update."""
-        step, batches = self.state.step, self.work.batches(self.state.step)
+        step = self.state.step
+        batches = self.work.batches(step, step / self.state.steps)
         sums, counts = self._gradients(step, batches)
         length = optim.length_of(self.weights.gradients())
         done = Step(step, sums, counts, length)

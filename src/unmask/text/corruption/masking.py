@@ -14,17 +14,17 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.text import borders
 from unmask.text.chance import Chance, again, fraction
-from unmask.text.corruption.spans import NGRAM, SPAN, UNILM, Lengths, choose_spans
+from unmask.text.corruption.spans import NGRAM, SHORT, SPAN, UNILM, Lengths, choose_spans
 from unmask.text.example import Array, Stream, Targets
 from unmask.text.ranges import inside, runs
 
 if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
-Unit = Literal["token", "whole_word", "phrase", "entity", "ngram", "span", "unilm"]
+Unit = Literal["token", "whole_word", "phrase", "entity", "ngram", "span", "unilm", "short_span"]
 
 LARGER: dict[Unit, str] = {"phrase": "phrases", "entity": "entities"}
-SPANS: dict[Unit, Lengths] = {"ngram": NGRAM, "span": SPAN, "unilm": UNILM}
+SPANS: dict[Unit, Lengths] = {"ngram": NGRAM, "span": SPAN, "unilm": UNILM, "short_span": SHORT}
 
 
 def mask_tokens(
@@ -54,8 +54,9 @@ def mask_tokens(
         unit: ``token``; ``whole_word``: all tokens of a word or none, as in Google's release of 2019; ``phrase`` and
             ``entity``: all tokens of one, or of a word that is part of none (Sun 2019, ERNIE, 1904.09223, §3.2);
             ``ngram``: one to three words (Lan 2019, ALBERT, 1909.11942); ``unilm``: one to three tokens (Dong 2019,
-            UniLM, 1905.03197); ``span``: runs of words (Joshi 2019, SpanBERT, 1907.10529). All tokens of a span have
-            one fate; in the other units each has its own, as in the releases.
+            UniLM, 1905.03197); ``span``: runs of words (Joshi 2019, SpanBERT, 1907.10529); ``short_span``: one to three
+            tokens (Charpentier 2024, GPT-BERT, 2410.24159). All tokens of a span of the last two kinds have one fate;
+            in the other units each has its own, as in the releases.
 
     Raises:
         UserError: phrases or entities are wanted and the corpus has none.
@@ -73,12 +74,23 @@ def mask_tokens(
     return replace(stream, tokens=tokens), Targets(index, labels.astype(np.int64))
 
 
+def refuse_shares(mask: float, random: float) -> None:
+    """Refuse, with a `ValueError`, shares of what is hidden that are more than all of it."""
+    if mask + random > 1 + 1e-9:
+        raise ValueError(f"mask {mask:g} + random {random:g} is more than 1; the two share what is hidden")
+
+
+def rate_at(rate: float, last: float | None, done: float) -> float:
+    """The rate when this share of the training is behind, on a straight line to the last one if there is one."""
+    return rate if last is None else rate + (last - rate) * done
+
+
 def _choose(units: Array, bits: Array, rate: float, unit: Unit) -> tuple[Array, Array]:
     """[M] the chosen places, and [M] the places whose numbers decide what becomes of them."""
     if unit in SPANS:
-        each = np.where(units < 0, -1, np.arange(len(units))) if unit == "unilm" else units
+        each = np.where(units < 0, -1, np.arange(len(units))) if unit in ("unilm", "short_span") else units
         chosen, first = choose_spans(each, bits, rate, SPANS[unit])
-        return chosen, first if unit == "span" else chosen
+        return chosen, first if unit in ("span", "short_span") else chosen
     chosen = choose_tokens(units, bits, rate) if unit == "token" else choose_words(units, bits, rate)
     return chosen, chosen
 

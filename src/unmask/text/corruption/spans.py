@@ -43,6 +43,8 @@ NGRAM = Lengths.of(1 / np.arange(1, 4), apart=False)
 """ALBERT's (Lan 2019, 1909.11942, §4.1): up to three words, the probability of n in proportion to 1/n."""
 UNILM = Lengths.of(np.array([0.8, 0.1, 0.1]), apart=False)
 """UniLM's (Dong 2019, 1905.03197, §2.3): one token four times in five, else two or three."""
+SHORT = Lengths.of(np.ones(3), apart=False)
+"""Those of GPT-BERT's release (Charpentier 2024, 2410.24159): up to three tokens, each length as likely."""
 
 
 @dataclass(frozen=True)
