@@ -62,7 +62,7 @@ class MaskedNextToken(Objective):
         """Draw a mode for each sequence. Those that are masked are seen from both sides, the others from the left."""
         stream = example.streams["encoder"]
         assert stream.units is not None
-        causal = (chance.sequences("masked_next_token") < self.causal)[stream.sequence]  # [T]
+        causal = (chance.sequences("read from the left") < self.causal)[stream.sequence]  # [T]
         masked, hidden = masking.mask_tokens(
             replace(stream, units=np.where(causal, -1, stream.units)),
             tokenizer, chance, self.rate, self.mask, self.random, unit="short_span",
