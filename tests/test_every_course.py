@@ -69,7 +69,7 @@ def losses(name: str, corpus: Path, out: Path) -> Iterator[dict[str, float]]:
     for _ in range(STEPS):
         step = trainer.step()
         sums = trainer.placement.sum([total.item() for total in step.sums.values()])
-        yield {head: total / step.counts[head] for head, total in zip(step.sums, sums, strict=True)}
+        yield {head: total / max(1.0, step.counts[head]) for head, total in zip(step.sums, sums, strict=True)}
 
 
 @each
