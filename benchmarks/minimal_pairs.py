@@ -13,7 +13,7 @@ T tokens in a batch, N sentences, M answers.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,18 +113,19 @@ def read_pairs(path: Path, limit: int | None) -> list[tuple[str, str]]:
     return list(zip(lines[::2], lines[1::2], strict=True))[:limit]
 
 
-def table(models: Sequence[Model], paths: Sequence[Path], limit: int | None) -> str:
+def table(models: Mapping[str, Model], paths: Sequence[Path], limit: int | None) -> str:
     """A row for each file of pairs, a column for each model and mode."""
-    columns = [(model, mode) for model in models for mode in modes_of(model)]
-    rows = []
+    columns = [(name, mode) for name, model in models.items() for mode in modes_of(model)]
+    rows = {}
     for path in paths:
         pairs = read_pairs(path, limit)
-        rows.append([accuracy(model, pairs, mode) for model, mode in columns])
-    titles = [f"{model.source} {mode.name}" for model, mode in columns]
+        rows[path.stem] = [accuracy(models[name], pairs, mode) for name, mode in columns]
+    rows["mean"] = np.mean(list(rows.values()), 0).tolist()
+    titles = [f"{name} {mode.name}" for name, mode in columns]
     lines = [f"| pairs | {' | '.join(titles)} |", "|---" * (1 + len(columns)) + "|"]
-    for name, row in zip([*(path.stem for path in paths), "mean"], [*rows, np.mean(rows, 0).tolist()], strict=True):
-        lines.append(f"| {name} | " + " | ".join(f"{share:.1%}" for share in row) + " |")
-    return "\n".join(lines)
+    return "\n".join(
+        lines + [f"| {name} | {' | '.join(f'{share:.1%}' for share in row)} |" for name, row in rows.items()]
+    )
 
 
 def main() -> None:
@@ -135,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         paths = sorted(arguments.pairs.glob("*.txt")) if arguments.pairs.is_dir() else [arguments.pairs]
-        print(table([unmask.load(run) for run in arguments.runs], paths, arguments.limit))
+        print(table({run: unmask.load(run) for run in arguments.runs}, paths, arguments.limit))
     except UserError as error:
         parser.error(str(error))
 

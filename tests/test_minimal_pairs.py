@@ -80,6 +80,6 @@ def test_files_of_pairs(tmp_path: Path):
     (tmp_path / "broken.txt").write_text("one\ntwo\nthree\n")
     with pytest.raises(UserError, match=r"broken.txt: has 3 lines; pairs of a wrong sentence and a right one"):
         read_pairs(tmp_path / "broken.txt", None)
-    lines = table([model_of(MaskedNextToken())], [tmp_path / "likes.txt"], None).splitlines()
-    assert lines[0] == "| pairs | a model masked | a model causal |" and lines[2].startswith("| likes | ")
+    lines = table({"it": model_of(MaskedNextToken())}, [tmp_path / "likes.txt"], None).splitlines()
+    assert lines[0] == "| pairs | it masked | it causal |" and lines[2].startswith("| likes | ")
     assert lines[-1].startswith("| mean | ")
