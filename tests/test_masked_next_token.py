@@ -110,6 +110,14 @@ def test_one_head_learns_from_both(corpus):
         assert losses[mode].count == len(batch.targets[mode].index)
 
 
+@pytest.mark.parametrize(("causal", "absent"), [(1e-6, "next_token"), (1 - 1e-6, "masked_next_token")])
+def test_a_step_may_hold_one_mode_only(corpus, causal, absent):
+    objective = MaskedNextToken(causal=causal)
+    losses = objective.loss(network_of(SHAPES["bert"], [objective]), collate(drawn(corpus, objective, rows=4)[0]))
+    assert losses[absent].count == 0 and losses[absent].total == 0
+    assert all(loss.count > 0 for mode, loss in losses.items() if mode != absent)
+
+
 def test_it_goes_with_no_other():
     with pytest.raises(ValidationError, match="masked_next_token reads some texts from the left, next_sentence from"):
         Pretrain(corpus="corpus", out="out", objective="masked_next_token,next_sentence")
