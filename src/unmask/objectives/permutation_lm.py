@@ -6,8 +6,8 @@ N sequences, M targets.
 are the memory: of weights one step old, and different if a run is cut into other steps or spread over other machines.
 Here the batch of a step is a function of the corpus and the step alone, and so must be what it looks back on. The
 text beside a sequence in its document is therefore read in the same step, by the same weights, from both sides and
-without gradient, and its states are the memory. That makes a step longer by a quarter to a half at 0.75; it reaches
-one segment far; and a run that goes on after a kill, or on other machines, is the same run. For half of the sequences
+without gradient, and its states are the memory. That makes a step longer by about a half at 0.75; it reaches one
+segment far; and a run that goes on after a kill, or on other machines, is the same run. For half of the sequences
 the memory stands before, for half after, as in the paper's two directions.
 """
 
