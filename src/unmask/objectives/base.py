@@ -103,7 +103,7 @@ class Objective(Config):
         return ()
 
     def weights(self) -> dict[str, float]:
-        """What each head's mean loss counts in the sum of all."""
+        """What each mean loss counts in the sum of all; one head may have several, if it answers in several ways."""
         return dict.fromkeys(self.answers(), self.weight)
 
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
