@@ -61,11 +61,11 @@ def trainer_of(name: str, corpus: str, size: str) -> Any:
     from unmask.runs import pretrain
     from unmask.text.corpus.corpus import Corpus
 
-    opened = Corpus.open(Path(corpus))
     config = Pretrain(
         corpus=Path(corpus), out=Path("never-written"), model=model_of(name, size), objective=asked(name),
         length=LENGTH, batch_size=ROWS, precision="float32", device="cpu",
     )  # type: ignore[arg-type]  # fmt: skip
+    opened = Corpus.open(Path(corpus)).plus(config.extra_tokens)
     trainer = pretrain.trainer_of(config.resolved(opened.tokenizer.size), opened)
     trainer.state.steps = 1_000_000  # of which only some are taken
     return trainer

@@ -156,7 +156,8 @@ def _entry(name: str, cls: type[Objective], settings: dict[str, Any]) -> Entry |
             raise
         return None
     sheets = {language: sheet(in_turn(asked), [], language=language) for language in LANGUAGES}
-    return Entry(name, " ".join(f"{key} {value}" for key, value in settings.items()), sheets)
+    told = (f"{key} {','.join(value) if isinstance(value, list) else value}" for key, value in settings.items())
+    return Entry(name, " ".join(told), sheets)
 
 
 def _looks(entry: Entry) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,23 @@ class FakeTokenizer:
     cls: int = 2
     sep: int = 3
     mask: int = 4
+    opens: bool = True
+    extra: tuple[str, ...] = ()
 
     @property
     def special(self) -> Array:
-        return np.arange(self.size) < SPECIAL
+        return (np.arange(self.size) < SPECIAL) | (np.arange(self.size) >= self.size - len(self.extra))
 
     @property
     def ordinary(self) -> Array:
-        return np.arange(SPECIAL, self.size)
+        return np.flatnonzero(~self.special)
+
+    def plus(self, names: Sequence[str]) -> FakeTokenizer:
+        new = tuple(name for name in names if name not in self.extra)
+        return replace(self, size=self.size + len(new), extra=(*self.extra, *new))
+
+    def ids(self, names: Sequence[str]) -> Array:
+        return np.array([self.size - len(self.extra) + self.extra.index(name) for name in names])
 
 
 @dataclass

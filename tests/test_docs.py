@@ -152,10 +152,12 @@ def test_the_pictures_of_objectives_are_up_to_date():
 def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     config = build(Pretrain, {"corpus": "corpora/x", "out": "runs/x"}, recipe)
     recurrent = config.model.flow == "gru"
-    assert recurrent or config.model.layers >= 12
+    assert recurrent or config.model.layers + config.model.decoder_layers >= 12
     assert "unmask pretrain corpora/x --recipe recipes/" + recipe.name in recipe.read_text(encoding="utf-8")
     tiny = {"model.layers": 2, "model.width": 32}
     tiny |= {"model.embedding_width": 16} if recurrent else {"model.heads": 2, "model.feed_forward": 32}
+    if config.model.decoder_layers:
+        tiny |= {"model.decoder_layers": 2}
     small = {
         "length": 32,
         "batch_size": 4,

@@ -57,8 +57,9 @@ def settings_of(name: str, corpus: Path, out: Path, dropout: float | None) -> Pr
 
 
 def trainer_for(name: str, corpus: Path, out: Path, dropout: float | None = None) -> Trainer:
-    opened = Corpus.open(corpus)
-    trainer = trainer_of(settings_of(name, corpus, out, dropout).resolved(opened.tokenizer.size), opened)
+    settings = settings_of(name, corpus, out, dropout)
+    opened = Corpus.open(corpus).plus(settings.extra_tokens)
+    trainer = trainer_of(settings.resolved(opened.tokenizer.size), opened)
     trainer.begin()
     return trainer
 

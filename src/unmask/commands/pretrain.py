@@ -89,6 +89,11 @@ class Pretrain(Training):
             raise ValueError(f"objective: no model can be asked all of these ({needs}); choose one of them")
         return common
 
+    @property
+    def extra_tokens(self) -> list[str]:
+        """Special tokens that the objectives need."""
+        return [token for objective in self.objectives.values() for token in objective.extra_tokens()]
+
     def run(self) -> dict[str, Any]:
         """Train to the end, or continue to it; the folder then holds a model and a page. Returns `result.json`."""
         from unmask.inference.early import refuse_absent, refuse_device
@@ -104,7 +109,9 @@ class Pretrain(Training):
 
     def resolved(self, vocab_size: int, base: Shape | None = None) -> Pretrain:
         """The same settings with everything filled in that the corpus decides, and the base, if there is one."""
-        shape = base or self.shape.model_copy(update={"vocab_size": vocab_size})
+        shape = base or self.shape
+        if base is None or base.vocab_size < vocab_size:  # a base may have rows to spare
+            shape = shape.model_copy(update={"vocab_size": vocab_size})
         for objective in self.objectives.values():
             shape = objective.model(shape)
         input_format = self.input_format or plan.formats(self.objectives, None)[0]

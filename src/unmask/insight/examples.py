@@ -62,6 +62,7 @@ class Drawer:
         for objective in objectives.values():
             shape = objective.model(shape)
         self.causal = shape.causal  # whether the model that is asked for sees nothing that follows
+        tokenizer = tokenizer.plus([token for o in objectives.values() for token in o.extra_tokens()])
         plain = passages(texts, tokenizer, language, units)
         if (count := len(plain.contents[0].tokens)) > MOST:
             raise UserError(f"the texts have {count:,} tokens; a picture shows {MOST} at most")

@@ -118,7 +118,7 @@ def text_for(objectives: Mapping[str, Objective], language: str, input_format: s
     """A text to look at, of as many sentences as the objectives need.
 
     Two make a pair, and three are enough to choose one that is not the next. Where neither is wanted one will do,
-    unless nothing is asked about it.
+    unless nothing is asked about it, or the objectives do something to sentences.
     """
     form = formats(objectives, input_format)[0]
     script = _script(language)
@@ -126,8 +126,10 @@ def text_for(objectives: Mapping[str, Objective], language: str, input_format: s
         return "".join(TEXTS[script][:2])
     first = TEXTS[script][0]
     drawer = Drawer(objectives, [first], vocabulary([first]), script, form, units=UNITS[script])
-    asked = drawer.draw(0).after.targets.values()
-    return first if any(len(targets.index) for targets in asked) else "".join(TEXTS[script])
+    drawn = drawer.draw(0)
+    asked = any(len(targets.index) for targets in drawn.after.targets.values())
+    sentences = any(stream.sentences is not None for stream in drawn.before.streams.values())
+    return first if asked and not sentences else "".join(TEXTS[script])
 
 
 def _script(language: str | None) -> str:

@@ -78,6 +78,10 @@ class Objective(Config):
         """The model that is asked for, with what this objective needs of it."""
         return shape
 
+    def extra_tokens(self) -> tuple[str, ...]:
+        """Special tokens that it needs; a vocabulary that lacks them gets them at its end."""
+        return ()
+
     def companions(self, shape: Shape) -> dict[str, Shape]:
         """Further backbones that it trains beside the model, by name; each reads the stream of its name."""
         return {}

@@ -40,6 +40,7 @@ def pretrain(config: Pretrain) -> dict[str, Any]:
     """Train to the end, or continue to it; see `commands.pretrain`."""
     corpus = Corpus.open(config.corpus)
     base = _base(config, corpus)
+    corpus = corpus.plus([*(base.tokenizer.extra if base else ()), *config.extra_tokens])
     _refuse_other_vocabulary(config, corpus)
     config = config.resolved(corpus.tokenizer.size, base.shape if base else None)
     done = finished(config.out) and not (config.overwrite or config.dry_run)

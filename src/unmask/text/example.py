@@ -26,6 +26,7 @@ class Stream:
     places: Array | None = None  # [T] where each token stands, if not at its place in its own sequence
     reads: str | None = None  # the stream whose states it looks at, sequence by sequence
     begins: Array | None = None  # [T] what begins here (`text.borders`), where phrases or entities are known
+    sentences: Array | None = None  # [T] bool: this token begins a sentence; for objectives that ask for them
 
     @property
     def starts(self) -> Array:
@@ -43,6 +44,15 @@ class Stream:
         if self.places is not None:
             return self.places
         return np.arange(len(self.tokens)) - np.repeat(self.starts, self.lengths)
+
+    def pick(self, places: Array) -> Stream:
+        """The tokens at these places, in this order; those of a sequence come together, and no sequence is left out."""
+        owner = self.sequence[places]
+        each = {name: getattr(self, name) for name in ("segments", "units", "order", "places", "begins", "sentences")}
+        taken = {name: values[places] for name, values in each.items() if values is not None}
+        return replace(
+            self, tokens=self.tokens[places], lengths=np.bincount(owner, minlength=len(self.lengths)), **taken
+        )
 
 
 @dataclass(frozen=True)

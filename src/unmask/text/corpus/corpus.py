@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Corpus:
     hash: str  # of its tokens and boundaries and of the tokenizer
     files: tuple[Path, ...]
     first_documents: tuple[int, ...]  # by shard
+    extra: tuple[str, ...] = ()  # special tokens that its tokenizer is to know besides
 
     @classmethod
     def open(cls, folder: str | Path) -> Corpus:
@@ -62,12 +64,16 @@ class Corpus:
         found = Tokenizer.load(self.folder / "tokenizer.json")
         if found.hash != self.index["tokenizer"]["hash"]:
             raise UserError(f"{self.folder}: tokenizer.json is not the one the corpus was prepared with")
-        return found
+        return found.plus(self.extra)
+
+    def plus(self, extra: Sequence[str]) -> Corpus:
+        """The same corpus with a tokenizer that knows these special tokens too. No text has them."""
+        return replace(self, extra=tuple(dict.fromkeys([*self.extra, *extra])))
 
     @cached_property
     def valid(self) -> Corpus | None:
         """The documents that were held out."""
-        return Corpus.open(self.folder / HELD_OUT) if self.index.get(HELD_OUT) else None
+        return Corpus.open(self.folder / HELD_OUT).plus(self.extra) if self.index.get(HELD_OUT) else None
 
     def shard(self, i: int) -> Shard:
         """The i-th shard. The last few are kept open."""

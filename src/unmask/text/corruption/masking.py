@@ -66,12 +66,31 @@ def mask_tokens(
     """
     bits = chance.bits(stream.lengths, "mask_tokens")
     index, decides = _choose(_units(stream, unit), bits, rate, unit)
-    fate, replacement = fraction(again(bits[decides])), again(bits[index], 2)
-    labels, tokens = stream.tokens[index], stream.tokens.copy()
-    tokens[index[fate < mask]] = tokenizer.mask
+    fate = fraction(again(bits[decides]))
+    hidden = hide(stream, index, fate, again(bits[index], 2), tokenizer, tokenizer.mask, mask, random)
+    return hidden, Targets(index, stream.tokens[index].astype(np.int64))
+
+
+def hide(
+    stream: Stream, index: Array, fate: Array, bits: Array, tokenizer: Tokenizer, by: int, mask: float, random: float
+) -> Stream:
+    """Replace tokens, or keep them.
+
+    Args:
+        stream: the text.
+        index: [M] the chosen places.
+        fate: [M] below ``mask`` a token becomes ``by``, below that and ``random`` together any ordinary one.
+        bits: [M] which one.
+        tokenizer: knows which tokens are ordinary.
+        by: what hides a token, as [MASK].
+        mask: a share of the chosen tokens.
+        random: another.
+    """
+    tokens = stream.tokens.copy()
+    tokens[index[fate < mask]] = by
     swapped = (fate >= mask) & (fate < mask + random)
-    tokens[index[swapped]] = _ordinary(tokenizer, replacement[swapped])
-    return replace(stream, tokens=tokens), Targets(index, labels.astype(np.int64))
+    tokens[index[swapped]] = _ordinary(tokenizer, bits[swapped])
+    return replace(stream, tokens=tokens)
 
 
 def refuse_shares(mask: float, random: float) -> None:

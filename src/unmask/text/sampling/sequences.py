@@ -6,7 +6,7 @@ Texts are not copied before their final place is known: a `Text` says where each
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,6 +114,16 @@ def alone(text: Text, tokenizer: Tokenizer) -> Stream:
     return Stream(tokens, lengths, None, _units(tokens, words, tokenizer))
 
 
+def with_sentences(example: Example, slots: Slots, tokenizer: Tokenizer) -> Example:
+    """The sequences of `single` that know where sentences begin."""
+    stream = example.streams["encoder"]
+    sentences = np.zeros(len(stream.tokens), bool)
+    around = stream.tokens == tokenizer.sep  # a corpus holds none
+    around[stream.starts] |= tokenizer.opens
+    sentences[~around] = slots.sentences
+    return example.with_stream(replace(stream, sentences=sentences))
+
+
 def halves(slots: Slots, chance: Chance) -> tuple[Text, Text]:
     """Each slot's sentences as A and B, parted at a border chosen by chance. B is empty where there is one sentence."""
     text = slots.text
@@ -134,22 +144,25 @@ def halves(slots: Slots, chance: Chance) -> tuple[Text, Text]:
 def join(a: Text, b: Text | None, slots: Slots, tokenizer: Tokenizer) -> Example:
     """[CLS] A [SEP], and B [SEP] where B is not empty; ``b`` is None where the format knows one text only.
 
-    Units are words, numbered through the batch; special tokens, unknown ones included, are -1.
+    Where the vocabulary has no [CLS] (T5's), a text begins without. Units are words, numbered through the batch;
+    special tokens, unknown ones included, are -1.
     """
     passed = np.zeros(len(a.tokens), np.int64) if b is not None else _documents_passed(slots)
     a_extra = _last(passed, a)
     b_lengths = np.zeros_like(a.lengths) if b is None else b.lengths
-    lengths = a.lengths + a_extra + 2 + b_lengths + (b_lengths > 0)
+    lead = int(tokenizer.opens)
+    lengths = lead + a.lengths + a_extra + 1 + b_lengths + (b_lengths > 0)
     starts = np.cumsum(lengths) - lengths
     tokens = np.full(lengths.sum(), tokenizer.sep, np.int32)
     words = np.zeros(len(tokens), a.words.dtype)
-    tokens[starts] = tokenizer.cls
+    if lead:
+        tokens[starts] = tokenizer.cls
     source = stretches(a.starts, a.lengths)
-    place = stretches(starts + 1, a.lengths) + passed[source]
+    place = stretches(starts + lead, a.lengths) + passed[source]
     _lay_down(a, source, place, tokens, words)
     segments = None
     if b is not None:
-        b_starts = starts + a.lengths + 2
+        b_starts = starts + lead + a.lengths + 1
         _lay_down(b, stretches(b.starts, b.lengths), stretches(b_starts, b.lengths), tokens, words)
         segments = np.zeros(len(tokens), np.int8)
         segments[stretches(b_starts, b_lengths + (b_lengths > 0))] = 1

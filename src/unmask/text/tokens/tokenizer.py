@@ -21,12 +21,10 @@ from unmask.text.example import Array
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
 from unmask.text.tokens.units import Alphabet, is_han
-from unmask.text.tokens.vocabularies import Kind, kind_of, read, surfaces, without_specials
+from unmask.text.tokens.vocabularies import KNOWN, Kind, kind_of, read, surfaces, without_specials
 
 if TYPE_CHECKING:
     import tokenizers
-
-ROLES = ("pad", "unk", "cls", "sep", "mask")
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class Tokenizer:
 
     Args:
         backend: what does the work.
-        names: the special tokens by role (pad, unk, cls, sep, mask).
+        names: the special tokens by role (pad, unk, cls, sep, mask); T5's have no cls and no mask.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, names: dict[str, str]):
         self.backend, self.names = backend, names
         self.backend.no_padding()
         self.backend.no_truncation()
-        self.pad, self.unk, self.cls, self.sep, self.mask = (self._id(names[role]) for role in ROLES)
+        self.pad, self.unk, self.sep = (self._id(names[role]) for role in ("pad", "unk", "sep"))
 
     @classmethod
     def train(
@@ -83,6 +81,17 @@ class Tokenizer:
         """
         return cls(*read(Path(path), lowercase))
 
+    def plus(self, names: Sequence[str]) -> Tokenizer:
+        """The same tokenizer with further special tokens at the end of its vocabulary, where it lacks them."""
+        import tokenizers
+
+        new = [name for name in dict.fromkeys(names) if self.backend.token_to_id(name) is None]
+        if not new:
+            return self
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in new])
+        return Tokenizer(backend, self.names)
+
     def save(self, folder: str | Path, segments: bool = True) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which `transformers.AutoTokenizer` opens.
 
@@ -114,7 +123,7 @@ class Tokenizer:
 
     def encode_flat(self, texts: Sequence[str], specials: bool = True) -> tuple[Array, Array]:
         """The tokens of all texts laid end to end [T] int32, and how many each has [N]."""
-        if specials and any(name in text for text in texts for name in self.names.values()):
+        if specials and any(name in text for text in texts for name in self._marks):
             return _flat(self.backend, texts)
         return self._lookup.encode(texts) if self._lookup else _flat(self._plain, texts)
 
@@ -134,13 +143,20 @@ class Tokenizer:
         ends = np.append(0, np.cumsum(lengths))[words]
         return [Pieces(*part) for part in zip(np.split(ids, ends)[:-1], np.split(begins, ends)[:-1], strict=True)]
 
-    def decode(self, ids: Array | Sequence[int]) -> str:
-        """The text of these tokens, special ones left out."""
-        return str(self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=True))
+    def decode(self, ids: Array | Sequence[int], extra: bool = False) -> str:
+        """The text of these tokens, special ones left out; ``extra``: but for those that play no role."""
+        kept = np.asarray(ids)
+        if extra:
+            kept = kept[~np.isin(kept, [self.ids([name])[0] for name in self.names.values()])]
+        return str(self.backend.decode(kept.tolist(), skip_special_tokens=not extra))
 
     def tokens(self, ids: Array | Sequence[int]) -> list[str]:
         """These tokens as the vocabulary spells them."""
         return [str(self.backend.id_to_token(i)) for i in np.asarray(ids).tolist()]
+
+    def ids(self, names: Sequence[str]) -> Array:
+        """The ids of tokens as the vocabulary spells them. Raises `UserError` where it lacks one."""
+        return np.array([self._id(name) for name in names], np.int32)
 
     def word_starts(self, ids: Array, starts: Array) -> Array:
         """[T] bool: this token begins a word. ``starts``: where the texts laid end to end begin."""
@@ -152,6 +168,29 @@ class Tokenizer:
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
+    def cls(self) -> int:
+        """What a text begins with. Raises `UserError` if there is none; see `opens`."""
+        return self._role("cls")
+
+    @cached_property
+    def mask(self) -> int:
+        """What hides a token. Raises `UserError` if there is none."""
+        return self._role("mask")
+
+    @property
+    def opens(self) -> bool:
+        """Whether a text begins with a special token."""
+        return "cls" in self.names
+
+    @cached_property
+    def extra(self) -> tuple[str, ...]:
+        """Special tokens that play no role and stand behind the vocabulary, in their order: what `plus` added."""
+        behind = self.backend.get_vocab_size(with_added_tokens=False)
+        added = sorted(self.backend.get_added_tokens_decoder().items())
+        roles = self.names.values()
+        return tuple(t.content for i, t in added if t.special and i >= behind and t.content not in roles)
+
+    @cached_property
     def kind(self) -> Kind:
         """What the vocabulary was learned as."""
         return kind_of(self.backend)
@@ -161,7 +200,7 @@ class Tokenizer:
         """[V] bool: no piece of text (the five roles, and what the vocabulary marks as special besides)."""
         marked = [i for i, token in self.backend.get_added_tokens_decoder().items() if token.special]
         special = np.zeros(self.size, bool)
-        special[[*marked, self.pad, self.unk, self.cls, self.sep, self.mask]] = True
+        special[[*marked, *self.ids(list(self.names.values()))]] = True
         return special
 
     @cached_property
@@ -171,9 +210,10 @@ class Tokenizer:
 
     @cached_property
     def hash(self) -> str:
-        """Of everything that decides ids."""
+        """Of everything that decides the ids of texts; `extra` tokens do not."""
         # scores of unigrams lose their last digit whenever they are written and read
         rules = json.loads(self.backend.to_str(), parse_float=lambda score: round(float(score), 6))
+        rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in self.extra]
         parts = json.dumps([rules, self.names], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
@@ -197,6 +237,16 @@ class Tokenizer:
     def _lookup(self) -> Lookup | None:
         pattern = parts(self._plain)
         return Lookup(self._plain, pattern) if pattern else None
+
+    @cached_property
+    def _marks(self) -> list[str]:
+        """Special tokens that may stand in a text."""
+        return [token.content for token in self.backend.get_added_tokens_decoder().values() if token.special]
+
+    def _role(self, role: str) -> int:
+        if role not in self.names:
+            raise UserError(f"the tokenizer has no token for {role}; one that has {' or '.join(KNOWN[role])} would fit")
+        return self._id(self.names[role])
 
     def _id(self, name: str) -> int:
         found = self.backend.token_to_id(name)

@@ -31,6 +31,12 @@ KNOWN = {
 }
 """What others call theirs, where no configuration says so."""
 
+
+def sentinel(n: int) -> str:
+    """What stands for the n-th hidden span of a text, as T5's vocabularies call it: they have no cls and no mask."""
+    return f"<extra_id_{n}>"
+
+
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
 SPACE = "\u2581"  # the mark that unigram vocabularies write for a space
 
@@ -56,13 +62,14 @@ def byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
-    """Let those who open the saved file elsewhere get [CLS] text [SEP]."""
+    """Let those who open the saved file elsewhere get [CLS] text [SEP]; text [SEP] where there is no [CLS]."""
     from tokenizers import processors
 
+    single = f"{cls} $A {sep}".strip()
     backend.post_processor = processors.TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {sep} $B:1 {sep}:1",
-        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, sep)],
+        single=single,
+        pair=f"{single} $B:1 {sep}:1",
+        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, sep) if name],
     )
 
 
@@ -79,13 +86,14 @@ def read(path: Path, lowercase: bool | None) -> tuple[tokenizers.Tokenizer, dict
     else:
         backend = _read_vocab(path, lowercase if lowercase is not None else config.get("do_lower_case"))
     names = {role: _name(backend, role, config.get(f"{role}_token")) for role in SPECIALS}
-    if missing := [role for role, name in names.items() if name is None]:
+    lacking = ("cls", "mask") if backend.token_to_id(sentinel(0)) is not None else ()
+    if missing := [role for role, name in names.items() if name is None and role not in lacking]:
         wanted = ", ".join(" or ".join(KNOWN[role]) for role in missing)
         raise UserError(f"{path}: the vocabulary has no token for {', '.join(missing)}; it needs {wanted}")
-    named = {role: str(name) for role, name in names.items()}
+    named = {role: name for role, name in names.items() if name is not None}
     mark(backend, list(named.values()))
     if backend.post_processor is None:
-        surround(backend, named["cls"], named["sep"])
+        surround(backend, named.get("cls", ""), named["sep"])
     return backend, named
 
 
