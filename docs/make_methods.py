@@ -18,6 +18,7 @@ KINDS = {
     "tasks": "Objectives whose answers people gave: `--task NAME`.",
     "tuning": "Which weights move in fine-tuning, and which are added: `--tuning NAME`.",
     "tokenizers": "Trained by `unmask prepare --tokenizer-kind NAME`, or loaded by `--tokenizer PATH`.",
+    "vectors": "One vector for each word, the baseline before context: `unmask vectors CORPUS --method NAME`.",
 }
 
 

@@ -275,7 +275,7 @@ def test_a_python_function_knows_its_settings() -> None:
     assert "objective: What is learned" in (train.__doc__ or "")
 
 
-@pytest.mark.parametrize("what", ["models", "objectives", "tasks", "tuning", "tokenizers"])
+@pytest.mark.parametrize("what", ["models", "objectives", "tasks", "tuning", "tokenizers", "vectors"])
 def test_list_shows_names_with_papers(capsys: pytest.CaptureFixture[str], what: str) -> None:
     assert main(["list", what]) == 0
     told = capsys.readouterr().out

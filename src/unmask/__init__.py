@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unmask.inference.loading import load as load
+    from unmask.static.vectors import WordVectors as WordVectors
 
     prepare: Callable[..., Any]
     pretrain: Callable[..., Any]
@@ -21,15 +22,33 @@ if TYPE_CHECKING:
     convert: Callable[..., Any]
     inspect: Callable[..., Any]
     demo: Callable[..., Any]
+    vectors: Callable[..., Any]
 
 __version__: str
-__all__ = ["convert", "demo", "evaluate", "fill", "finetune", "inspect", "load", "predict", "prepare", "pretrain"]
+__all__ = [
+    "WordVectors",
+    "convert",
+    "demo",
+    "evaluate",
+    "fill",
+    "finetune",
+    "inspect",
+    "load",
+    "predict",
+    "prepare",
+    "pretrain",
+    "vectors",
+]
 
 
 def __getattr__(name: str) -> Any:
     value: Any
     if name == "load":
         from unmask.inference.loading import load as value
+    elif name == "WordVectors":
+        from unmask.static.vectors import WordVectors
+
+        value = WordVectors
     elif name == "__version__":
         from importlib.metadata import version
 

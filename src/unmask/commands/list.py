@@ -1,4 +1,4 @@
-"""Show what there is: models, objectives, tasks, tuning methods or tokenizers, with their papers."""
+"""Show what there is: models, objectives, tasks, tuning methods, tokenizers or word vectors, with their papers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from unmask.config import Config, describe, folder
 
-Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers"]
+Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers", "vectors"]
 
 TOKENIZERS = (
     (
@@ -45,7 +45,8 @@ class List(Config):
 def table_of(what: Kind) -> Table:
     """What there is of a kind."""
     tables = {"models": _models, "objectives": _objectives, "tokenizers": _tokenizers}
-    return tables.get(what, lambda: _folder(what))()
+    folders = {"vectors": "static.methods"}
+    return tables.get(what, lambda: _folder(folders.get(what, what)))()
 
 
 def _table(*columns: str) -> Table:

@@ -8,23 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from unmask.config import difference, from_yaml, to_yaml
+from unmask.config import Config, difference, from_yaml, to_yaml
 from unmask.disk import alone, empty, replace_file
 from unmask.errors import UserError
-from unmask.training.settings import LENGTHS, NOT_OF_THE_RUN, Course
+from unmask.training.settings import LENGTHS, NOT_OF_THE_RUN
 
-Settings = TypeVar("Settings", bound=Course)
+Settings = TypeVar("Settings", bound=Config)
 
 
 @contextmanager
-def opened(folder: Path, config: Course, overwrite: bool, further: str) -> Iterator[Path]:
+def opened(folder: Path, config: Config, overwrite: bool, further: str) -> Iterator[Path]:
     """Hold a run's folder alone, with this configuration written in it.
 
     ``further`` is what people type to go on from the end of a run, which cannot be lengthened itself.
 
     Raises UserError if another process holds it, if it cannot be written, or if what is there was made with other
     settings. Of several processes that train as one, only the first touches the folder. A new run that is refused
-    before its first line of metrics leaves nothing.
+    before its first line of metrics or its result leaves nothing.
     """
     if os.environ.get("RANK", "0") != "0":
         yield folder
@@ -50,8 +50,8 @@ def _gone_if_refused(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
-        metrics = folder / "metrics.jsonl"
-        if not (metrics.exists() and metrics.stat().st_size):
+        kept = (folder / name for name in ("metrics.jsonl", "result.json"))
+        if not any(file.exists() and file.stat().st_size for file in kept):
             _empty(folder)
         raise
 
@@ -63,7 +63,7 @@ def _empty(folder: Path) -> None:
     empty(folder, last="config.yaml")
 
 
-def _refuse_other(folder: Path, before: Course, now: Course, further: str) -> None:
+def _refuse_other(folder: Path, before: Config, now: Config, further: str) -> None:
     names = [(line.split(":")[0].split(".")[0], line) for line in difference(before, now)]
     changed = {name: line for name, line in names if name not in NOT_OF_THE_RUN}
     if not changed:

@@ -13,7 +13,7 @@ from unmask.config import Config
 
 LENGTHS = ("steps", "minutes", "epochs")
 # what may differ between two calls that mean the same run
-NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device")
+NOT_OF_THE_RUN = ("out", "overwrite", "dry_run", "device", "similarity", "analogies")
 
 
 class Course(Config):

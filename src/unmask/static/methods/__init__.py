@@ -1,0 +1,1 @@
+"""How words get their vectors. The folder is the registry."""
