@@ -151,11 +151,13 @@ def test_the_pictures_of_objectives_are_up_to_date():
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     config = build(Pretrain, {"corpus": "corpora/x", "out": "runs/x"}, recipe)
-    recurrent = config.model.flow == "gru"
+    recurrent = config.model.flow in ("gru", "elmo")
     assert recurrent or config.model.layers + config.model.decoder_layers >= 12
     assert "unmask pretrain corpora/x --recipe recipes/" + recipe.name in recipe.read_text(encoding="utf-8")
     tiny = {"model.layers": 2, "model.width": 32}
-    tiny |= {"model.embedding_width": 16} if recurrent else {"model.heads": 2, "model.feed_forward": 32}
+    tiny |= {"gru": {"model.embedding_width": 16}, "elmo": {"model.feed_forward": 32, "model.filters": 64}}.get(
+        config.model.flow, {"model.heads": 2, "model.feed_forward": 32}
+    )
     if config.model.decoder_layers:
         tiny |= {"model.decoder_layers": 2}
     small = {

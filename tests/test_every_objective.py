@@ -29,13 +29,17 @@ SHAPES = {
     "t5": T5.model_copy(update={"vocab_size": 1000, "width": 32, "layers": 2, "decoder_layers": 2, "heads": 2,
                                 "feed_forward": 64, "max_length": 64, "dropout": 0, "attention_dropout": 0,
                                 "activation_dropout": 0}),
+    "elmo": Shape(family="elmo", vocab_size=1000, width=64, layers=2, heads=1, feed_forward=64, segments=0, dropout=0,
+                  attention_dropout=0, positions="none", embedding_norm=False, init_std=0.2),
+    "elmo-transformer": Shape(family="elmo-transformer", vocab_size=1000, width=64, layers=2, heads=2, feed_forward=64,
+                              segments=0, max_length=64, dropout=0, attention_dropout=0),
 }  # fmt: skip
 OBJECTIVES = folder("unmask.objectives")
 each = pytest.mark.parametrize("name", sorted(OBJECTIVES))
 suited = [
     (name, family) for name in sorted(OBJECTIVES) for family in SHAPES if SHAPES[family].flow in OBJECTIVES[name].flows
 ]
-USUAL = {"encoder": "bert", "gru": "gru", "xlnet": "xlnet", "encoder_decoder": "bart"}
+USUAL = {"encoder": "bert", "gru": "gru", "xlnet": "xlnet", "encoder_decoder": "bart", "elmo": "elmo"}
 """Of a flow, the shape in which it is tested where one is enough."""
 
 PACE = {"quick_thought": 3e-3, "skip_thought": 4e-2, "prefix_lm": 4e-3, "span_corruption": 4e-3}

@@ -10,6 +10,8 @@ BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
 T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
 as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
 release's small and base; tiny and mini follow their proportions.
+ELMo: Peters 2018 (1802.05365), and with transformers Peters 2018 (1808.08949); medium and small are as wide as the
+release's, mini and tiny follow their proportions.
 GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
 XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tiny and mini are BERT's.
 """
@@ -91,6 +93,22 @@ def _xlnet(layers: int, width: int) -> Shape:
     )  # fmt: skip
 
 
+def _elmo(width: int, cells: int, filters: int = 2048) -> Shape:
+    return Shape(
+        family="elmo", embedding="char_cnn", filters=filters, tied=False, width=width, layers=2, feed_forward=cells,
+        init_std=(width // 2) ** -0.5, heads=1, segments=0, attention_dropout=0.0, positions="none",
+        embedding_norm=False,
+    )  # fmt: skip
+
+
+def _elmo_transformer(layers: int, width: int, filters: int = 2048) -> Shape:
+    return Shape(
+        family="elmo-transformer", embedding="char_cnn", filters=filters, tied=False, width=width, layers=layers,
+        heads=width // 128, feed_forward=2 * width, segments=0, positions="rotary", rotary_base=10_000.0,
+        embedding_norm=False, activation="relu", norm_eps=1e-5,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -127,6 +145,13 @@ PRESETS: dict[str, Shape] = {
     "t5-v1.1-mini": _t5(4, 384, 768, 6, 64, **T5_1_1),
     "t5-v1.1-small": _t5(8, 512, 1024, 6, 64, **T5_1_1),
     "t5-v1.1-base": _t5(12, 768, 2048, 12, 64, **T5_1_1),
+    "elmo-tiny": _elmo(128, 256, 256),
+    "elmo-mini": _elmo(256, 512, 512),
+    "elmo-small": _elmo(256, 1024),
+    "elmo-medium": _elmo(512, 2048),
+    "elmo": _elmo(1024, 4096),
+    "elmo-transformer-tiny": _elmo_transformer(2, 256, 256),
+    "elmo-transformer": _elmo_transformer(6, 1024),
     "gru-tiny": _gru(128),
     "gru-mini": _gru(256),
     "gru-large": _gru(2400, 620),
@@ -172,6 +197,13 @@ PAPERS: dict[str, str] = {
     "t5-v1.1-mini": "in proportion to Raffel 2019",
     "t5-v1.1-small": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
     "t5-v1.1-base": "Raffel 2019 (1910.10683), Shazeer 2020 (2002.05202)",
+    "elmo-tiny": "in proportion to Peters 2018",
+    "elmo-mini": "in proportion to Peters 2018",
+    "elmo-small": "Peters 2018, its release",
+    "elmo-medium": "Peters 2018, its release",
+    "elmo": "Peters 2018 (1802.05365)",
+    "elmo-transformer-tiny": "in proportion to Peters 2018",
+    "elmo-transformer": "Peters 2018 (1808.08949)",
     "gru-tiny": "in proportion to Kiros 2015",
     "gru-mini": "in proportion to Kiros 2015",
     "gru-large": "Kiros 2015 (1506.06726)",
@@ -187,6 +219,7 @@ USUAL = {
     "encoder_decoder": "bart-mini",
     "gru": "gru-mini",
     "xlnet": "xlnet-mini",
+    "elmo": "elmo-mini",
 }
 "By flow of data (`Shape.flow`), the model that is taken where none is named."
 

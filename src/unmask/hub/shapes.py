@@ -16,7 +16,7 @@ from unmask.models.shape import Shape
 PLAIN = {
     "causal": False, "activation": "gelu", "embedding_norm": True, "norm_kind": "layer", "head_width": None,
     "decoder_layers": 0, "embedding_scale": "none", "tied": True, "activation_dropout": 0.0,
-    "embedding_width": None, "layer_sharing": "none",
+    "embedding_width": None, "layer_sharing": "none", "embedding": "subword",
 }  # fmt: skip
 "Parts as families have them that do not say otherwise."
 

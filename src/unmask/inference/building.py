@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
+from unmask.nn.characters import CharCNN
 from unmask.nn.network import Network
 from unmask.objectives.base import Objective
+from unmask.text.tokens.spelling import EMPTY, letters
+from unmask.text.tokens.tokenizer import Tokenizer
 
 
 def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
@@ -20,6 +25,13 @@ def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
     network = Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()}, sharing)
     begin_alike(network)
     return network
+
+
+def spell(network: Network, tokenizer: Tokenizer) -> None:
+    """Tell parts that read letters how the tokens are written: done wherever a network meets its tokenizer."""
+    for module in network.modules():
+        if isinstance(module, CharCNN):
+            module.spell(torch.from_numpy(letters(tokenizer)), EMPTY)
 
 
 def begin_alike(network: Network) -> None:

@@ -16,6 +16,7 @@ from unmask.config import Config, build, folder
 from unmask.disk import replace_file
 from unmask.errors import UserError, as_list
 from unmask.hub.remote import HUB, fetch
+from unmask.inference.building import spell
 from unmask.inference.model import Model
 from unmask.inference.source import Source
 from unmask.models.backbone import backbone_of
@@ -100,7 +101,9 @@ def open_run(run: Path, open_model: Callable[[Path], Model]) -> Finetuned:
     weights.check(run / WEIGHTS, tensors, sizes)
     network.fill(tensors)
     result = weights.read_json(run / "result.json") if (run / "result.json").exists() else {}
-    return Finetuned(run / WEIGHTS, about.model, network, Tokenizer.load(run), task=task, result=result)
+    tokenizer = Tokenizer.load(run)
+    spell(network, tokenizer)
+    return Finetuned(run / WEIGHTS, about.model, network, tokenizer, task=task, result=result)
 
 
 def _task(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> Task:

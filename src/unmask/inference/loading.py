@@ -15,7 +15,7 @@ from unmask.config import build, folder
 from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
 from unmask.inference import finetuned
-from unmask.inference.building import alone, network_of
+from unmask.inference.building import alone, network_of, spell
 from unmask.inference.early import FITS
 from unmask.inference.finetuned import Finetuned
 from unmask.inference.model import Model
@@ -110,6 +110,7 @@ def _fill_in(
         raise UserError(
             f"{home}: its tokenizer has {tokenizer.size} tokens, its model {shape.vocab_size}; give it its own"
         )
+    spell(network, tokenizer)
     return Model(source, shape, network, tokenizer, notes)
 
 

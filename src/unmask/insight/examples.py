@@ -63,6 +63,7 @@ class Drawer:
             shape = objective.model(shape)
         self.causal = shape.causal  # whether the model that is asked for sees nothing that follows
         tokenizer = tokenizer.plus([token for o in objectives.values() for token in o.extra_tokens()])
+        self.two_ways = any(objective.flows[0] == "elmo" for objective in objectives.values())  # whether it is two
         plain = passages(texts, tokenizer, language, units)
         if (count := len(plain.contents[0].tokens)) > MOST:
             raise UserError(f"the texts have {count:,} tokens; a picture shows {MOST} at most")

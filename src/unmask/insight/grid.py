@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from rich.cells import cell_len
 
-from unmask.insight import seeing
 from unmask.insight.picture import Picture
 from unmask.insight.seeing import Matrix
 from unmask.text.example import Array
@@ -57,7 +56,7 @@ def grid(picture: Picture, matrix: Matrix, room: float) -> Grid:
     cell = min(13.0, (room - margin) / size)
     if cell < SMALLEST:
         labels, margin, cell = [], 0, min(SMALLEST - 1, room / size)
-    title = " and ".join(map(seeing.title, matrix.streams)) if len(picture.matrices) > 1 else ""
+    title = matrix.title if len(picture.matrices) > 1 else ""
     return Grid(title, round(cell, 2), labels, round(margin, 1), size, path(matrix.sees), matrix.borders)
 
 

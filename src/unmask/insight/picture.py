@@ -89,13 +89,16 @@ class Painter:
 
     def __init__(self, drawer: Drawer):
         self.trail, self.spelling = drawer.trail, Spelling(drawer.trail)
-        self.special, self.causal = drawer.trail.tokenizer.special, drawer.causal
+        self.special, self.causal, self.two_ways = drawer.trail.tokenizer.special, drawer.causal, drawer.two_ways
         self.meanings = {head: words for o in drawer.objectives.values() for head, words in o.meanings.items()}
 
     def paint(self, drawn: Drawn) -> Picture:
         """All of it."""
         views = {name: self._view(name, drawn) for name in drawn.after.streams}
-        return Picture(drawn.seed, views, seeing.matrices(drawn.after, self.causal), self.seeing(drawn.after))
+        matrices = seeing.matrices(drawn.after, self.causal)
+        if self.two_ways:
+            matrices = [way for matrix in matrices for way in seeing.two_ways(matrix)]
+        return Picture(drawn.seed, views, matrices, self.seeing(drawn.after))
 
     def _view(self, name: str, drawn: Drawn) -> View:
         stream, asked = drawn.after.streams[name], _asked(drawn.after, name)
@@ -111,7 +114,7 @@ class Painter:
 
     def seeing(self, example: Example) -> str:
         """Who may attend to whom, in words."""
-        return seeing.in_words(example, self.causal)
+        return seeing.TWO_WAYS if self.two_ways else seeing.in_words(example, self.causal)
 
     def wholes(self, example: Example) -> list[str]:
         """The heads that are asked about sequences as a whole."""

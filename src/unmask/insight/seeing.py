@@ -5,7 +5,7 @@ T tokens of streams that can see each other, L of one sequence, N sequences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,11 @@ WAYS: dict[Way, str] = {
     "order": "each token sees those whose number in the order is not above its own",
 }
 
+TWO_WAYS = (
+    "Two readings that never see each other: in one each token sees itself and those before it, in the other itself "
+    "and those after it."
+)
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -34,6 +39,12 @@ class Matrix:
     sees: Array  # [T, T] bool
     borders: list[int]  # where another stream, sequence or segment begins
     plain: bool  # whether everything is seen of each sequence
+    heading: str = ""  # if it is not that of the streams
+
+    @property
+    def title(self) -> str:
+        """What it shows."""
+        return self.heading or " and ".join(map(title, self.streams))
 
 
 def matrices(example: Example, causal: bool = False) -> list[Matrix]:
@@ -44,6 +55,15 @@ def matrices(example: Example, causal: bool = False) -> list[Matrix]:
         home = next((group for group in groups if any(one in seen or name in looks[one] for one in group)), None)
         groups.append([name]) if home is None else home.append(name)
     return [_matrix(example, group, looks, causal) for group in groups]
+
+
+def two_ways(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """What one half of a model sees that reads from the left, and the other half that reads from the right."""
+    before = np.tri(len(matrix.sees), dtype=bool)
+    return (
+        replace(matrix, sees=matrix.sees & before, plain=False, heading="From the left"),
+        replace(matrix, sees=matrix.sees & before.T, plain=False, heading="From the right"),
+    )
 
 
 def _matrix(example: Example, names: list[str], looks: dict[str, dict[str, Array]], causal: bool) -> Matrix:

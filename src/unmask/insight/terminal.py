@@ -60,6 +60,8 @@ def _write_picture(one: Shown, console: Console) -> None:
     for matrix in picture.matrices:
         if matrix.plain:
             continue  # words say it
+        if matrix.heading:
+            console.print(Text(matrix.heading, "dim"))
         for line in _rows(picture, matrix, console.width):
             console.print(line, soft_wrap=True)
     if picture.seeing != one.words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unmask.models.elmo import Elmo
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
@@ -15,6 +16,7 @@ FLOWS: dict[str, type[Backbone]] = {
     "encoder_decoder": EncoderDecoder,
     "gru": GRU,
     "xlnet": XLNet,
+    "elmo": Elmo,
 }
 "By `Shape.flow`."
 

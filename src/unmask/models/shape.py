@@ -7,14 +7,24 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from unmask.config import Config
+from unmask.text.tokens.spelling import LETTERS
 
 BUCKETS = 32
 """Of distances, as in every T5."""
+
+LETTER_WIDTH, HIGHWAYS = 16, 2
+SHARES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 16, 7: 32}
+"""Of 64 filters of a char_cnn those of each width: ELMo's 2,048 are 32, 32, 64, 128, 256, 512 and 1,024."""
 
 OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
     "gru": (
         {"family", "vocab_size", "width", "embedding_width", "layers", "max_length", "dropout", "tied"},
         {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0},
+    ),
+    "elmo": (
+        {"family", "vocab_size", "embedding", "filters", "width", "layers", "feed_forward", "max_length", "dropout",
+         "tied", "init_std"},
+        {"heads": 1, "segments": 0, "attention_dropout": 0.0, "positions": "none", "embedding_norm": False},
     ),
     "xlnet": (
         {"family", "vocab_size", "width", "layers", "heads", "feed_forward", "activation", "max_length", "dropout",
@@ -31,13 +41,21 @@ class Shape(Config):
     Defaults are BERT-base's (Devlin 2018).
     """
 
-    family: Literal["bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet"] = Field(
-        "bert", description="Whose names and parts it has in Hugging Face, which knows no gru"
-    )
+    # fmt: off
+    family: Literal[
+        "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
+        "elmo-transformer",
+    ] = Field("bert", description="Whose names and parts it has in Hugging Face, which knows no gru and no elmo")
+    # fmt: on
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
-    width: int = Field(768, ge=8, description="Width of the hidden states")
+    embedding: Literal["subword", "char_cnn"] = Field(
+        "subword",
+        description="How a token gets its vector: subword, it is learned; char_cnn, from its letters (Kim 2015)",
+    )
+    filters: int = Field(2048, ge=64, multiple_of=64, description="Filters of a char_cnn, of all widths together")
+    width: int = Field(768, ge=8, description="Width of the hidden states; of an elmo half of it reads either way")
     embedding_width: int | None = Field(
         None,
         ge=8,
@@ -51,15 +69,18 @@ class Shape(Config):
     )
     heads: int = Field(12, ge=1, description="Attention heads")
     head_width: int | None = Field(None, ge=1, description="Width of a head; none: they share the model's width")
-    feed_forward: int = Field(3072, ge=1, description="Width inside the feed-forward sublayer")
+    feed_forward: int = Field(
+        3072, ge=1, description="Width inside the feed-forward sublayer; of a recurrent elmo its cells"
+    )
     max_length: int = Field(512, ge=8, description="Longest sequence, special tokens included")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
     activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the feed-forward sublayer")
-    positions: Literal["learned", "rotary", "buckets", "relative"] = Field(
+    positions: Literal["learned", "rotary", "buckets", "relative", "none"] = Field(
         "learned",
         description="How a token knows where it stands; buckets: by a number for each distance, in the place of "
-        "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL)",
+        "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL); none: by the order of "
+        "reading alone",
     )
     norm: Literal["after", "before"] = Field(
         "after", description="Norm after each sublayer's sum, or before each sublayer"
@@ -111,15 +132,47 @@ class Shape(Config):
             raise ValueError(f"positions relative are xlnet's; they do not go with family {self.family}")
         return self
 
+    @model_validator(mode="after")
+    def _reads_two_ways(self) -> Self:
+        if self.flow != "elmo":
+            return self
+        if self.width % (2 * self.heads):
+            raise ValueError(f"an elmo reads with half the width either way, which {self.heads} heads must divide")
+        if self.family == "elmo" and self.feed_forward <= self.width // 2:
+            raise ValueError(f"feed_forward {self.feed_forward}: an elmo's cells must be more than half its width")
+        absent = {"embedding_width": None, "causal": False, "decoder_layers": 0, "segments": 0, "layer_sharing": "none"}
+        for part, fits in absent.items():
+            if (found := getattr(self, part)) != fits:
+                raise ValueError(f"{part} {found} does not go with family {self.family}; {fits} would fit")
+        return self
+
+    @model_validator(mode="after")
+    def _can_answer(self) -> Self:
+        if self.embedding != "subword" and self.tied:
+            raise ValueError(f"with a {self.embedding} there is no matrix of tokens to answer by; tied false would fit")
+        if self.embedding != "subword" and self.decoder_layers:
+            raise ValueError(f"embedding {self.embedding} is for models without a decoder of their encoder")
+        return self
+
     @property
     def token_width(self) -> int:
         """Width of the vectors of tokens, positions and segments."""
-        return self.embedding_width or self.width
+        return self.embedding_width or (self.width // 2 if self.flow == "elmo" else self.width)
 
     @property
     def width_per_head(self) -> int:
         """Of queries, keys and values."""
-        return self.head_width or self.width // self.heads
+        return self.head_width or (self.width // 2 if self.flow == "elmo" else self.width) // self.heads
+
+    @property
+    def convolutions(self) -> dict[int, int]:
+        """Of a char_cnn the filters of each width in letters."""
+        return {wide: self.filters // 64 * share for wide, share in SHARES.items()}
+
+    @property
+    def one_way(self) -> Shape:
+        """Of an elmo the half that reads from the left, as a model of its own; the other half is like it."""
+        return self.model_copy(update={"family": "bert", "width": self.width // 2, "causal": True})
 
     def is_global(self, layer: int) -> bool:
         """Whether this layer sees the whole sequence."""
@@ -128,8 +181,8 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
-        if self.family in OF_ONE_PIECE:
-            return self.family
+        if self.family in OF_ONE_PIECE or self.family == "elmo-transformer":
+            return self.family.removesuffix("-transformer")
         return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
 
     @property
@@ -139,17 +192,19 @@ class Shape(Config):
             return self._parameters_of_gru()
         if self.family == "xlnet":
             return self._parameters_of_xlnet()
+        if self.flow == "elmo":
+            return self._parameters_of_tokens() + self._parameters_of_elmo()
         stacks = [self._stack(self.layers, sublayers=2)]
         if self.decoder_layers:
             stacks.append(self._stack(self.decoder_layers, sublayers=3))
-        return self.token_width * (self.vocab_size + self.segments) + self._projection + sum(stacks)
+        return self._parameters_of_tokens() + self.token_width * self.segments + self._projection + sum(stacks)
 
     @property
     def _projection(self) -> int:
         """From the embeddings to a model of another width, and the norms that differ for it."""
         if self.token_width == self.width:
             return 0
-        norm = 2 if self.bias and self.norm_kind == "layer" else 1
+        norm = self._norm // self.width
         # the embeddings' norm has their width, and stands in no other's place
         norms = norm * (self.token_width if self.norm == "before" else self.token_width - self.width)
         return self.width * (self.token_width + self.bias) + self.embedding_norm * norms
@@ -157,17 +212,38 @@ class Shape(Config):
     def _stack(self, layers: int, sublayers: int) -> int:
         """An encoder, or with a third sublayer a decoder, without the vocabulary."""
         across, inner = self.heads * self.width_per_head, self.feed_forward * (2 if self.gated else 1)
-        norm = self.width * (2 if self.bias and self.norm_kind == "layer" else 1)
         attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
-        places = {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
         attends, feeds = (
             1 if self.layer_sharing in (part, "all") else layers for part in ("attention", "feed_forward")
         )
         # the embeddings' norm, where there is one, stands in the place of the first attention's in a pre-norm model
         in_place = self.embedding_norm * (self.norm == "before") * (attends == layers)
         norms = attends * (sublayers - 1) + feeds - in_place + self.embedding_norm + (self.norm == "before")
-        return places + attends * (sublayers - 1) * attention + feeds * feed_forward + norms * norm
+        in_all = attends * (sublayers - 1) * attention + feeds * feed_forward
+        return self._places + in_all + norms * self._norm
+
+    @property
+    def _norm(self) -> int:
+        return self.width * (2 if self.bias and self.norm_kind == "layer" else 1)
+
+    @property
+    def _places(self) -> int:
+        return {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
+
+    def _parameters_of_tokens(self) -> int:
+        if self.embedding == "subword":
+            return self.token_width * self.vocab_size
+        convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in self.convolutions.items())
+        highways = 2 * HIGHWAYS * self.filters * (self.filters + 1)
+        return LETTERS * LETTER_WIDTH + convolutions + highways + self.token_width * (self.filters + 1)
+
+    def _parameters_of_elmo(self) -> int:
+        one = self.one_way
+        if self.family == "elmo":
+            return 2 * self.layers * self.feed_forward * (9 * one.width + 8)
+        shared = (one.norm == "before") + one.embedding_norm  # what stands before and behind both
+        return 2 * one._stack(one.layers, sublayers=2) - one._places - shared * one._norm
 
     def _parameters_of_gru(self) -> int:
         first, others = self.token_width + self.width + 2, 2 * (self.width + 1)

@@ -7,12 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unmask.models.shape import BUCKETS, Shape
-from unmask.nn.blocks import Attention, Block, BlockShape, CrossAttention, DecoderBlock
+from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, Shape
+from unmask.nn.blocks import Attention, BlockShape, CrossAttention
+from unmask.nn.characters import CharCNN
 from unmask.nn.dropout import Dropout
-from unmask.nn.embeddings import Embeddings
+from unmask.nn.embeddings import Embeddings, TokenEmbedding
 from unmask.nn.norm import norm_of
 from unmask.nn.positions import Angles, Distances, angles
+from unmask.text.tokens.spelling import LETTERS
 
 
 class Stack(nn.Module):
@@ -26,14 +28,12 @@ class Stack(nn.Module):
         owns_tokens: whether the vocabulary and the segments are its own, or come with each call.
     """
 
-    def __init__(
-        self, shape: Shape, layers: int, block: type[Block | DecoderBlock], causal: bool, owns_tokens: bool = True
-    ):
+    def __init__(self, shape: Shape, layers: int, block: type[nn.Module], causal: bool, owns_tokens: bool = True):
         super().__init__()
         self.shape, self.causal = shape, causal
         before = shape.norm == "before"
         self.embeddings = Embeddings(
-            shape.vocab_size if owns_tokens else 0,
+            _tokens(shape) if owns_tokens else None,
             shape.token_width,
             shape.max_length if shape.positions == "learned" else 0,
             shape.segments if owns_tokens else 0,
@@ -85,6 +85,8 @@ class Stack(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if isinstance(self.embeddings.tokens, CharCNN):
+            self.embeddings.tokens.begin()
         if unscaled:
             self._shrink_queries()
 
@@ -112,6 +114,12 @@ def _fan_in(module: nn.Linear | nn.Embedding, width: int) -> float:
     if isinstance(module, nn.Linear):
         return float(module.in_features**-0.5)
     return 1.0 if module.embedding_dim == width else float(width**-0.5)
+
+
+def _tokens(shape: Shape) -> nn.Module:
+    if shape.embedding == "char_cnn":
+        return CharCNN(LETTERS, LETTER_WIDTH, shape.convolutions, HIGHWAYS, shape.token_width)
+    return TokenEmbedding(shape.vocab_size, shape.token_width)
 
 
 def _norm(shape: Shape, width: int | None = None) -> nn.Module:

@@ -16,7 +16,7 @@ class Embeddings(nn.Module):
     """Tokens [T] to states [T, D].
 
     Args:
-        vocab_size: V; 0 where the vocabulary is another's and comes with each call.
+        tokens: gives each token its vector; none where the vocabulary is another's and comes with each call.
         width: D.
         positions: places that have a vector; 0 for none.
         segments: segments that have one; 0 for none.
@@ -27,7 +27,7 @@ class Embeddings(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        tokens: nn.Module | None,
         width: int,
         positions: int,
         segments: int,
@@ -36,17 +36,18 @@ class Embeddings(nn.Module):
         scale: float = 1.0,
     ):
         super().__init__()
-        self.tokens = nn.Embedding(vocab_size, width) if vocab_size else None
+        self.tokens = tokens
         self.positions = nn.Embedding(positions, width) if positions else None
         self.segments = nn.Embedding(segments, width) if segments else None
         self.norm, self.dropout, self.scale = norm, Dropout(dropout), scale
 
     def forward(self, sequences: Sequences, vocabulary_VD: Tensor | None = None) -> Tensor:
         """The sum of a token's embeddings, normed."""
-        if vocabulary_VD is None:
+        if vocabulary_VD is not None:
+            x_TD = look_up(vocabulary_VD, sequences.tokens)
+        else:
             assert self.tokens is not None
-            vocabulary_VD = self.tokens.weight
-        x_TD = look_up(vocabulary_VD, sequences.tokens)
+            x_TD = self.tokens(sequences.tokens)
         if self.scale != 1:
             x_TD = x_TD * self.scale
         if self.positions is not None:
@@ -57,6 +58,14 @@ class Embeddings(nn.Module):
             x_TD = x_TD + look_up(self.segments.weight, segments)
         dropped: Tensor = self.dropout(self.norm(x_TD))
         return dropped
+
+
+class TokenEmbedding(nn.Embedding):
+    """A vector for each token."""
+
+    def forward(self, tokens_T: Tensor) -> Tensor:
+        """[T, D]."""
+        return look_up(self.weight, tokens_T)
 
 
 def look_up(weight_VD: Tensor, ids: Tensor) -> Tensor:

@@ -87,6 +87,30 @@ class PermutationLMHead(VocabularyHead):
         return self.scores(states_MD)
 
 
+class Softmax(VocabularyHead):
+    """The vocabulary, read off states as wide as tokens (Peters 2018, §3.1)."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes, std=sizes.token_width**-0.5)
+
+    def forward(self, states_ME: Tensor) -> Tensor:
+        """[M, E] to logits [M, V]."""
+        return self.scores(states_ME)
+
+
+class OneWayLMHead(nn.Module):
+    """A token from what was read up to it from one side: a half of the state, and the softmax that both sides share."""
+
+    def __init__(self, softmax: Softmax, first: bool):
+        super().__init__()
+        self.softmax, self.first = softmax, first
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        logits: Tensor = self.softmax(states_MD.chunk(2, -1)[0 if self.first else 1])
+        return logits
+
+
 class DecoderLMHead(VocabularyHead):
     """The next token from a decoder's state (Vaswani 2017, §3.4). T5's states are divided by the width's root.
 

@@ -78,7 +78,7 @@ class Network(nn.Module):
         """Share the embeddings with whoever has none of its own."""
         for name in self.sharing:
             self.companions[name].embeddings = self.backbone.embeddings
-        for head in self.heads.values():
+        for head in self.heads.modules():
             if isinstance(head, VocabularyHead) and head.tied:
                 head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
 

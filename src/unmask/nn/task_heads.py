@@ -136,10 +136,9 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "modernbert": TransformHead,
         "gpt2": ScoreHead,
         "electra": GeluHead,
-        "gru": Head,
         "xlnet": SummaryHead,
     }
-    return heads[sizes.family](sizes, labels, pool)
+    return heads.get(sizes.family, Head)(sizes, labels, pool)
 
 
 def tagger(sizes: Sizes, labels: int) -> Head:

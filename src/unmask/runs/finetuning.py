@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unmask.inference.building import spell
 from unmask.inference.model import Model
 from unmask.inference.source import Source
 from unmask.models.backbone import backbone_of
@@ -35,6 +36,7 @@ def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: b
     """
     torch.manual_seed(seed)
     network = Network(backbone_of(base.shape), task.heads(base.shape))
+    spell(network, base.tokenizer)
     if pretrained:
         network.backbone.load_state_dict(base.network.backbone.state_dict())
         _take_over(network.heads[HEAD], base.network.heads.values())

@@ -14,7 +14,7 @@ import torch
 from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.errors import UserError
-from unmask.inference.building import network_of
+from unmask.inference.building import network_of, spell
 from unmask.inference.loading import load
 from unmask.inference.model import Model
 from unmask.presets import name_of
@@ -129,6 +129,7 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
     placement = Placement.of(config)
     torch.manual_seed(config.seed)
     network = network_of(config.model, config.objectives.values())
+    spell(network, corpus.tokenizer)
     if base:
         take_over(network, base.network)
     work = Pretraining(

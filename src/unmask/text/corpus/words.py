@@ -67,12 +67,12 @@ class Words:
     @cached_property
     def _surfaces(self) -> Array:
         """[V] the bytes of each entry."""
-        return _objects(self.corpus.tokenizer.surfaces)
+        return _objects(self.corpus.tokenizer.alphabet.surface)
 
     @cached_property
     def _alone(self) -> Array:
         """[V] the word that each entry is where it stands alone."""
-        return _objects([_word(surface) for surface in self.corpus.tokenizer.surfaces])
+        return _objects([_word(surface) for surface in self.corpus.tokenizer.alphabet.surface])
 
 
 def _objects(values: list[str] | list[bytes]) -> Array:

@@ -208,11 +208,6 @@ class Tokenizer:
         """Ids of all tokens that are not special."""
         return np.flatnonzero(~self.special)
 
-    @property
-    def surfaces(self) -> list[bytes]:
-        """[V] the text that each entry stands for, with spaces as spaces."""
-        return self._alphabet.surface
-
     @cached_property
     def hash(self) -> str:
         """Of everything that decides the ids of texts; `extra` tokens do not."""
