@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     predict: Callable[..., Any]
     evaluate: Callable[..., Any]
     fill: Callable[..., Any]
+    generate: Callable[..., Any]
     convert: Callable[..., Any]
     inspect: Callable[..., Any]
     demo: Callable[..., Any]
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "fill",
     "finetune",
+    "generate",
     "inspect",
     "load",
     "predict",

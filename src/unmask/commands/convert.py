@@ -83,7 +83,11 @@ def _write_hub(model: Model, out: Path) -> list[str]:
     from unmask.inference.finetuned import Finetuned
 
     task = model.task if isinstance(model, Finetuned) else None
-    return hub.write(out, model.shape, dict(model.network.named_parameters()), model.tokenizer, task)
+    tensors = dict(model.network.named_parameters())
+    notes = hub.write(out, model.shape, tensors, model.tokenizer, task, model.begins)
+    if model.fills:
+        notes.append("not carried: where a fragment stands; Hugging Face's decoder writes from the first place on")
+    return notes
 
 
 def _write_run(model: Model, src: str, out: Path) -> list[str]:

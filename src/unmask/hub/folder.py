@@ -39,6 +39,7 @@ class Found:
     shape: Shape
     tensors: dict[str, Tensor]  # "backbone.…" and "heads.…", float32
     heads: list[str]
+    begins: int | None = None  # the token that a decoder is given first
     notes: list[str] = field(default_factory=list)  # what is absent, left out or changed, a line each
 
 
@@ -64,7 +65,8 @@ def read(folder: Path) -> Found:
     notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
     stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
     notes += [f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else []
-    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, notes)
+    begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
+    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, begins, notes)
 
 
 def write(
@@ -73,6 +75,7 @@ def write(
     tensors: Mapping[str, Tensor],
     tokenizer: Tokenizer,
     task: Task | None = None,
+    begins: int | None = None,
 ) -> list[str]:
     """Write a folder that ``AutoModel…`` and ``AutoTokenizer`` open; returns what could not be carried, a line each.
 
@@ -82,6 +85,7 @@ def write(
         tensors: Its weights by our names, ``backbone.…`` and ``heads.…``.
         tokenizer: Its tokenizer.
         task: What its head ``task`` answers, if it has one.
+        begins: The token that its decoder was given first in training; none: the one that their family gives.
 
     Raises:
         UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
@@ -94,6 +98,7 @@ def write(
         "dtype": "float32",
         **write_shape(shape, Path("config.json")),
         **{them: getattr(tokenizer, ours) for them, ours in FAMILIES[shape.family].ids.items()},
+        **({} if begins is None else {"decoder_start_token_id": begins}),
         **(task.described() if task else {}),
     }
     with whole_folder(folder) as beside:

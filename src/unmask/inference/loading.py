@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def _open(path: Path) -> Model:
         with torch.device("meta"):
             heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
             network = Network(backbone_of(found.shape), heads)
-        return _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
+        model = _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
+        return replace(model, begins=found.begins)
     raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {FITS}")
 
 
@@ -82,11 +84,14 @@ def _open_run(run: Path) -> Model:
         raise UserError(f"{run}: has no checkpoint yet; repeat the command that made it")
     file = checkpoint / "model.safetensors"
     shape = build(Shape, settings["model"], spell=lambda key: f"{path}: model.{key}")
+    objectives = _objectives(path, settings["objective"])
     with torch.device("meta"):
-        network = network_of(shape, _objectives(path, settings["objective"]))
+        network = network_of(shape, objectives)
         if "converted_from" in settings:  # others' folders hold nothing of what was trained beside a model
             network = alone(network)
-    return _fill_in(network, shape, weights.read(file), file, run, [])
+    model = _fill_in(network, shape, weights.read(file), file, run, [])
+    roles = [objective.begins for objective in objectives if objective.begins is not None]
+    return replace(model, begins=getattr(model.tokenizer, roles[0])) if roles else model
 
 
 def _objectives(path: Path, settings: Mapping[str, Any]) -> list[Objective]:

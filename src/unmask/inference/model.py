@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from unmask.config import build
 from unmask.errors import UserError, as_list, found, is_text
 from unmask.inference.building import alone
+from unmask.inference.generation.settings import Generation
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
 from unmask.nn.network import Backbone, Network
@@ -36,6 +38,7 @@ class Model:
     tokenizer: Tokenizer
     notes: list[str] = field(default_factory=list)  # what was absent there or left out, a line each
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    begins: int | None = None  # the token that its decoder is given first, where it has one that writes
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.network.parameters())
@@ -51,6 +54,11 @@ class Model:
     def heads(self) -> list[str]:
         """Names of the heads it has."""
         return list(self.network.heads)
+
+    @property
+    def fills(self) -> bool:
+        """Whether its decoder writes a fragment where masks stand, and not from the first place on (MASS)."""
+        return "mask" in self.tokenizer.names and self.begins == self.tokenizer.mask
 
     def part(self, name: str | None) -> Model:
         """The model alone, or one of those that were trained beside it (ELECTRA's generator) as a model of its own.
@@ -85,10 +93,10 @@ class Model:
         if not (isinstance(layer, int) and -self.shape.layers - 1 <= layer <= self.shape.layers):
             there = f"0 (the embeddings) to {self.shape.layers}, or -1"
             raise UserError(f"layer {found(layer)}: the model has layers {there}")
-        sequences = self._sequences(texts)
+        sequences = self.sequences(texts)
         states: list[Array] = [np.empty(0)] * len(sequences)
         for group in by_length([len(ids) for ids in sequences], TOKENS_AT_ONCE):
-            batch = self._batch([sequences[n] for n in group])
+            batch = self.batch([sequences[n] for n in group])
             with torch.inference_mode():
                 states_TD = self.encoder.layers(batch.streams["encoder"])[layer].float().cpu().numpy()
             ends = np.cumsum([len(sequences[n]) for n in group])
@@ -109,26 +117,44 @@ class Model:
         if "masked_lm" not in self.network.heads:
             raise UserError(f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks")
         mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
-        (ids,) = self._sequences([text])
+        (ids,) = self.sequences([text])
         places = np.flatnonzero(ids == self.tokenizer.mask)
         if not len(places):
             raise UserError(f"{found(text)}: holds no mask; write {mask} where a token is wanted")
         with torch.inference_mode():
-            states_MD = self.network.states(self._batch([ids]))[torch.from_numpy(places).to(self.device)]
+            states_MD = self.network.states(self.batch([ids]))[torch.from_numpy(places).to(self.device)]
             # the matrix may have more rows than the tokenizer has tokens
             logits_MV = self.network.heads["masked_lm"](states_MD).float()[:, : self.tokenizer.size]
             best = logits_MV.softmax(-1).topk(min(k, self.tokenizer.size))
         rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [list(zip(self.tokenizer.tokens(tokens), chances, strict=True)) for tokens, chances in rows]
 
-    def _sequences(self, texts: Sequence[str] | Sequence[Sequence[int]]) -> list[Array]:
-        """Checked token ids [L] of each."""
+    def generate(self, texts: Sequence[str] | Sequence[Sequence[int]], **settings: Any) -> list[str]:
+        """What becomes of each text: carried on (causal_lm), rebuilt (denoising), with what was hidden in its place
+        (span_corruption, masked_seq2seq), or whatever else its decoder learned to write.
+
+        Args:
+            texts: Texts, which get the special tokens, or lists of token ids, which are taken as they are.
+            settings: Those of `Generation`: max_new_tokens, beams, length_penalty; sample, with temperature, top_k,
+                top_p and seed.
+
+        Raises:
+            UserError: The model writes no text, there is no room for so many tokens, or a setting does not fit.
+        """
+        from unmask.inference.generation.generate import generate
+
+        written = generate(self, texts, build(Generation, settings))
+        return [self.tokenizer.decode(ids, extra=True).strip() for ids in written]
+
+    def sequences(self, texts: Sequence[str] | Sequence[Sequence[int]], closed: bool = True) -> list[Array]:
+        """Checked token ids [L] of each; ``closed``: texts end with the token that ends one."""
         given = as_list(texts, TEXTS)
         encoded: dict[int, Array] = {}
         if words := {n: text for n, text in enumerate(given) if is_text(text)}:
             pieces = self.tokenizer.encode(list(words.values()))
-            around = self.tokenizer.cls, self.tokenizer.sep
-            encoded = {n: np.array([around[0], *p.ids, around[1]]) for n, p in zip(words, pieces, strict=True)}
+            first = [self.tokenizer.cls] if self.tokenizer.opens else []
+            last = [self.tokenizer.sep] if closed else []
+            encoded = {n: np.array([*first, *p.ids, *last]) for n, p in zip(words, pieces, strict=True)}
         sequences = [encoded[n] if n in encoded else _ids(n, ids) for n, ids in enumerate(given)]
         for n, ids in enumerate(sequences):
             self._check(n, ids)
@@ -141,7 +167,8 @@ class Model:
             wrong = ids.min() if ids.min() < 0 else ids.max()
             raise UserError(f"sequence {n}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}")
 
-    def _batch(self, sequences: list[Array]) -> Batch:
+    def batch(self, sequences: list[Array]) -> Batch:
+        """These sequences for the encoder, on the model's device."""
         stream = Stream(np.concatenate(sequences), np.array([len(ids) for ids in sequences]))
         return collate(Example({"encoder": stream})).to(self.device)
 

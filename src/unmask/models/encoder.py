@@ -9,6 +9,7 @@ from unmask.models.stack import Stack
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Block
 from unmask.nn.network import Backbone
+from unmask.nn.past import Past
 
 
 class Encoder(Stack, Backbone):
@@ -17,10 +18,17 @@ class Encoder(Stack, Backbone):
     def __init__(self, shape: Shape):
         super().__init__(shape, shape.layers, Block, shape.causal)
 
-    def layers(self, sequences: Sequences) -> list[Tensor]:
-        """States after the embeddings and after every layer, [T, D] each; the last one normed."""
+    def layers(self, sequences: Sequences, pasts: list[Past] | None = None) -> list[Tensor]:
+        """States after the embeddings and after every layer, [T, D] each; the last one normed.
+
+        Args:
+            sequences: what is read; one more token of each where something was kept of them.
+            pasts: keep what each layer has read, for a text that goes on.
+        """
         states, distances = [self.projection(self.embeddings(sequences))], self.bias()
-        for block, turns in zip(self.blocks, self.angles(sequences.positions), strict=True):
-            states.append(block(states[-1], sequences.layout, turns, distances))
+        turns = self.angles(sequences.positions)
+        for i, block in enumerate(self.blocks):
+            kept = None if pasts is None else pasts[i]
+            states.append(block(states[-1], sequences.layout, turns[i], distances, kept))
         states[-1] = self.ended(states[-1])
         return states

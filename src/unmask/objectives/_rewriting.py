@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from unmask.objectives.base import Objective
 from unmask.text.corruption.rewriting import HEAD
@@ -19,9 +19,6 @@ class Rewriting(Objective):
 
     flows: ClassVar[tuple[str, ...]] = ("encoder_decoder",)
     input_formats: ClassVar[tuple[str, ...]] = ("doc_sentences",)
-
-    begins: ClassVar[Literal["pad", "sep", "mask"]]
-    "The special token that the decoder is given first, by its role."
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """A decoder writes one text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ class Objective(Config):
 
     flows: ClassVar[tuple[str, ...]] = ("encoder",)
     "The flows of data (`Shape.flow`) that this objective can train, the usual one first."
+    begins: ClassVar[Literal["pad", "sep", "mask"] | None] = None
+    "The special token, by its role, that its decoder is given first; none: it has no decoder."
 
     follows: ClassVar[tuple[str, ...]] = ()
     "Objectives that hide what they hide before this one looks."

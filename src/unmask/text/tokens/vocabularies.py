@@ -37,6 +37,11 @@ def sentinel(n: int) -> str:
     return f"<extra_id_{n}>"
 
 
+def is_sentinel(name: str) -> bool:
+    """Whether a token is one of these."""
+    return name.startswith("<extra_id_")
+
+
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>$")
 SPACE = "\u2581"  # the mark that unigram vocabularies write for a space
 

@@ -1,0 +1,48 @@
+"""Let a model write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from unmask.inference.generation.settings import Generation
+
+
+class Generate(Generation):
+    """Let a model write: carry texts on, or rebuild what is hidden of them.
+
+    A model of causal_lm carries a text on. One with a decoder reads the text and writes what it learned to: all of it
+    as it was (denoising), what stands behind <extra_id_0>, <extra_id_1> … (span_corruption), the tokens of one
+    fragment of [MASK] [MASK] … (masked_seq2seq), or the rest of it (prefix_lm).
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("model", "texts")
+
+    model: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
+    texts: list[str] = Field([], description="Texts to write on")
+    file: Path | None = Field(None, description="A file of further ones, one a line")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _has_texts(self) -> Self:
+        if not self.texts and not self.file:
+            raise ValueError('texts: give one or several, as "The capital of", or --file')
+        return self
+
+    def run(self) -> list[str]:
+        """Print what is written, a line for each text; returns it."""
+        from unmask.inference.early import refuse_absent, refuse_device
+        from unmask.text.sources.files import lines
+
+        refuse_device(self.device)
+        refuse_absent(self.model, [self.file])
+        texts = [*self.texts, *(lines(self.file) if self.file else ())]
+        from unmask.inference.loading import load
+
+        settings = {name: getattr(self, name) for name in Generation.model_fields if name in self.model_fields_set}
+        written = load(self.model, device=self.device).generate(texts, **settings)
+        for text in written:
+            print(" ".join(text.splitlines()))
+        return written
