@@ -20,9 +20,9 @@ from unmask.commands.generate import Generate
 from unmask.errors import UserError
 from unmask.inference.building import network_of
 from unmask.inference.generation.choosing import among, drawing
-from unmask.inference.generation.generate import generate
+from unmask.inference.generation.generate import generate, way_of
 from unmask.inference.generation.settings import Generation
-from unmask.inference.generation.ways import filled, way_of
+from unmask.inference.generation.ways import filled
 from unmask.inference.generation.writer import Reader, Writer
 from unmask.inference.loading import load
 from unmask.inference.model import Model
@@ -30,9 +30,10 @@ from unmask.nn.batch import collate
 from unmask.nn.blocks import Memory
 from unmask.objectives.causal_lm import CausalLM
 from unmask.objectives.denoising import Denoising
-from unmask.objectives.masked_lm import MaskedLM
 from unmask.objectives.masked_seq2seq import MaskedSeq2seq
+from unmask.objectives.next_sentence import NextSentence
 from unmask.objectives.span_corruption import SpanCorruption
+from unmask.presets import PRESETS
 from unmask.text.example import Example, Stream
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training.checkpoint import Checkpoints, State
@@ -236,7 +237,7 @@ def run_of(folder, objective, tokenizer, family="bart"):
 
 
 OBJECTIVES = {"causal_lm": CausalLM, "denoising": Denoising, "masked_seq2seq": MaskedSeq2seq,
-              "span_corruption": SpanCorruption, "masked_lm": MaskedLM}  # fmt: skip
+              "span_corruption": SpanCorruption}  # fmt: skip
 
 
 def test_what_is_written_stands_in_the_place_of_marks():
@@ -313,14 +314,14 @@ def test_it_is_told_that_a_fragments_place_is_not_carried(tmp_path, tokenizer):
 
 
 def test_models_that_do_not_write_say_so(tmp_path, tokenizer):
-    from unmask.presets import PRESETS
-
     shape = PRESETS["bert-tiny"].model_copy(update={"vocab_size": tokenizer.size})
     folder = tmp_path / "bert"
-    Checkpoints(folder).save(State(1, 1, score=1.0), dict(network_of(shape, [MaskedLM()]).named_parameters()), {})
+    network = network_of(shape, [NextSentence()])
+    Checkpoints(folder).save(State(1, 1, score=1.0), dict(network.named_parameters()), {})
     tokenizer.save(folder)
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": shape.model_dump(), "objective": {"masked_lm": {}}}))
-    with pytest.raises(UserError, match=r"writes no text, with masked_lm; .*causal_lm, denoising, .* would fit"):
+    config = {"model": shape.model_dump(), "objective": {"next_sentence": {}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"writes no text, with next_sentence; .*causal_lm, denoising, .* would fit"):
         load(folder).generate(["a film"])
 
 
@@ -340,6 +341,8 @@ def test_texts_that_do_not_fit_are_refused(tmp_path, tokenizer):
         model.generate([[2], [2, 9, 9]], max_new_tokens=62)
     with pytest.raises(UserError, match=r"beams 60: more than half"):
         model.generate(["a"], beams=60, max_new_tokens=2)
+    with pytest.raises(UserError, match=r"steps 3: .* token by token"):
+        model.generate(["a"], max_new_tokens=2, steps=3)
     with pytest.raises(UserError, match=r"max_tokens"):
         model.generate(["a"], max_tokens=2)
     with pytest.raises(ValidationError, match=r"--file"):

@@ -37,12 +37,21 @@ class Answers:
     stream: str
     places: Tensor | None = None  # [M] int64, for heads that have to be told where the answer stands
     lots: Tensor | None = None  # [M] float32 in [0, 1), for objectives that draw from what the head says
+    costs: Tensor | None = None  # [M] float32: what each answer's loss counts, if not 1
+    among: int | None = None  # what the sum of losses is divided by, if not the number of answers
+
+    @property
+    def count(self) -> int:
+        """What the sum of losses is divided by."""
+        return len(self.index) if self.among is None else self.among
 
     def to(self, device: torch.device) -> Answers:
         """The same answers on a device."""
         index, labels = (x.to(device, non_blocking=True) for x in (self.index, self.labels))
-        places, lots = (None if x is None else x.to(device, non_blocking=True) for x in (self.places, self.lots))
-        return Answers(index, labels, self.stream, places, lots)
+        places, lots, costs = (
+            None if x is None else x.to(device, non_blocking=True) for x in (self.places, self.lots, self.costs)
+        )
+        return Answers(index, labels, self.stream, places, lots, costs, self.among)
 
 
 @dataclass
@@ -55,8 +64,8 @@ class Batch:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of answers by head: what sums of losses are divided by."""
-        return {name: len(answers.index) for name, answers in self.targets.items()}
+        """What sums of losses are divided by: the number of answers of each head, unless told otherwise."""
+        return {name: answers.count for name, answers in self.targets.items()}
 
     @property
     def tokens(self) -> int:
@@ -93,4 +102,6 @@ def _answers(targets: Targets) -> Answers:
         targets.stream,
         None if targets.places is None else torch.from_numpy(targets.places).long(),
         None if targets.lots is None else torch.from_numpy(targets.lots).float(),
+        None if targets.costs is None else torch.from_numpy(targets.costs).float(),
+        targets.among,
     )

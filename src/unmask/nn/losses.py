@@ -22,15 +22,24 @@ class Loss:
     figures: dict[str, tuple[Tensor, int]] = field(default_factory=dict)  # further sums and counts, when not training
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Loss:
-    """Logits [M, C] against labels [M], or [M, C] floats in [0, 1] where several labels may hold."""
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None, costs: Tensor | None = None) -> Loss:
+    """Logits [M, C] against labels [M], or [M, C] floats in [0, 1] where several labels may hold.
+
+    Args:
+        logits: what was said.
+        labels: what is right.
+        weights: [C] what each label counts, if not 1.
+        costs: [M] what each answer counts, if not 1; for labels [M].
+    """
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
         total = F.binary_cross_entropy_with_logits(
             logits.float(), labels, pos_weight=weights, reduction="none"
         ).mean(-1).sum()  # fmt: skip
     elif weights is None and logits.device.type == "cpu" and logits.requires_grad:
-        total = _CrossEntropy.apply(logits, labels)  # type: ignore[no-untyped-call]
+        total = _CrossEntropy.apply(logits, labels, costs)  # type: ignore[no-untyped-call]
+    elif costs is not None:
+        total = (F.cross_entropy(logits.float(), labels, weight=weights, reduction="none") * costs).sum()
     else:
         total = F.cross_entropy(logits.float(), labels, weight=weights, reduction="sum")
     return Loss(total, len(labels), None if torch.is_grad_enabled() else _correct(logits, labels))
@@ -50,7 +59,7 @@ class _CrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, costs: Tensor | None) -> Tensor:
         gradient = torch.empty_like(logits)
         total = torch.zeros((), dtype=torch.float32)
         for start in range(0, len(logits), _ROWS):
@@ -58,14 +67,18 @@ class _CrossEntropy(torch.autograd.Function):
             probabilities = some.softmax(-1)
             # the largest probability is at least 1/C, so that its logarithm is exact where others' would not be
             log_sum = some.amax(-1) - probabilities.amax(-1).log()
-            total += (log_sum - some.gather(1, their[:, None])[:, 0]).sum()
+            losses = log_sum - some.gather(1, their[:, None])[:, 0]
             probabilities[torch.arange(len(their)), their] -= 1
+            if costs is not None:
+                counts = costs[start : start + _ROWS]
+                losses, probabilities = losses * counts, probabilities * counts[:, None]
+            total += losses.sum()
             gradient[start : start + _ROWS] = probabilities
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (of_sum,) = ctx.saved_tensors
         # scaled where it lies; should it be asked for again, autograd sees that it was changed and says so
-        return of_sum.mul_(gradient), None
+        return of_sum.mul_(gradient), None, None

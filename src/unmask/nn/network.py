@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -98,7 +99,16 @@ class Network(nn.Module):
 
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
         """The losses of these heads at their targets."""
-        return {name: cross_entropy(self.logits(batch, name), batch.targets[name].labels) for name in heads}
+        return {name: self._loss(batch, name) for name in heads}
+
+    def _loss(self, batch: Batch, head: str) -> Loss:
+        asked = batch.targets[head]
+        if asked.costs is None:
+            return cross_entropy(self.logits(batch, head), asked.labels)
+        loss = cross_entropy(self.logits(batch, head), asked.labels, costs=asked.costs)
+        # what is right is a share of what was asked, whatever the losses are divided by
+        figures = {} if loss.correct is None else {"accuracy": (loss.correct, loss.count)}
+        return replace(loss, count=asked.count, figures=figures)
 
 
 @contextmanager

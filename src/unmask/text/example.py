@@ -66,6 +66,8 @@ class Targets:
     """[M] where the answer stands, for heads that have to be told; or [M, S] the sequences that it is chosen from, with
     -1 for none, of which the label is one. Of answers read off two tokens, the second ones are chosen from."""
     lots: Array | None = None  # [M] chance in [0, 1), for objectives that draw from what a head says
+    costs: Array | None = None  # [M] what each answer's loss counts, if not 1
+    among: int | None = None  # what the sum of losses is divided by, if not the number of answers
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from unmask.nn.drawing import drawn
 from unmask.text.chance import Chance
 from unmask.text.example import Array
 
-ALMOST = 1 - 2**-23
+ALMOST = np.float32(1 - 2**-23)
 "A lot above it could fall behind the last token that is left."
 
 
@@ -28,7 +28,7 @@ def drawing(settings: Generation, names: Array) -> Chooser:
 
     def choose(scores_NV: Tensor, numbers: Tensor, written: int) -> Tensor:
         chance = Chance.of(settings.seed, written, names[numbers.cpu().numpy()])
-        lots = np.minimum(chance.sequences("generation"), np.float32(ALMOST))
+        lots = np.minimum(chance.sequences("generation"), ALMOST)
         kept = among(scores_NV, settings.temperature, settings.top_k, settings.top_p)
         return drawn(kept, torch.from_numpy(lots).to(scores_NV.device))
 

@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from unmask.config import folder
 from unmask.errors import UserError
 from unmask.inference.generation.settings import Generation
-from unmask.inference.generation.ways import way_of
+from unmask.inference.generation.unmasking import Unmasking
+from unmask.inference.generation.ways import Filling, FromLeft, Reading
 from unmask.text.example import Array
 from unmask.text.sampling.batches import by_length
 
 if TYPE_CHECKING:
     from unmask.inference.model import Model
 
-TOKENS_AT_ONCE = 4096  # of beams and prompts together: little to hold
-
 
 def generate(model: Model, texts: Sequence[str] | Sequence[Sequence[int]], settings: Generation) -> list[list[int]]:
     """The tokens of what becomes of each text; see `Model.generate`."""
     way = way_of(model)
-    if 2 * settings.beams > model.tokenizer.size:
-        raise UserError(f"beams {settings.beams}: more than half of the {model.tokenizer.size} tokens; fewer would fit")
+    way.check(settings)
     prompts = model.sequences(texts, way.closed)
     most = np.array([way.most(f"sequence {n}", ids, settings.max_new_tokens) for n, ids in enumerate(prompts)], int)
     whole: list[list[int]] = [[] for _ in prompts]
-    for group in _groups(np.array([len(ids) for ids in prompts], int), most, settings.beams):
+    for group in _groups(np.array([len(ids) for ids in prompts], int), most, way.at_once // settings.beams):
         with torch.inference_mode():
             some = [prompts[n] for n in group]
             written = way.write(some, np.array(group), int(most[group[0]]), settings)
@@ -37,9 +36,25 @@ def generate(model: Model, texts: Sequence[str] | Sequence[Sequence[int]], setti
     return whole
 
 
-def _groups(lengths: Array, most: Array, beams: int) -> Iterator[list[int]]:
+def _groups(lengths: Array, most: Array, at_once: int) -> Iterator[list[int]]:
     """Numbers of texts that are written together: as long ones, of which as much is to be written."""
     for each in np.unique(most):
         which = np.flatnonzero(most == each)
-        for group in by_length(lengths[which] + each, TOKENS_AT_ONCE // beams):
+        for group in by_length(lengths[which] + each, at_once):
             yield which[group].tolist()
+
+
+def way_of(model: Model) -> FromLeft:
+    """How this model writes. Raises `UserError` where it does not."""
+    if "causal_lm" in model.heads:
+        return FromLeft(model)
+    if "decoder_lm" in model.heads and model.begins is not None:
+        return Filling(model) if model.fills else Reading(model)
+    if "masked_lm" in model.heads:
+        return Unmasking(model)
+    others, known = ("causal_lm", "masked_diffusion"), folder("unmask.objectives").items()
+    fits = [name for name, each in known if name in others or getattr(each, "begins", None)]
+    raise UserError(
+        f"{model.source}: writes no text, with {' and '.join(model.heads) or 'no head'}; a model pre-trained with "
+        f"--objective {', '.join(fits[:-1])} or {fits[-1]} would fit"
+    )

@@ -31,6 +31,9 @@ class Generation(Config):
         description="Draw among the fewest tokens that have this probability together (Holtzman 2019, 1904.09751)",
     )
     seed: int = Field(0, ge=0, description="Of what is drawn")
+    steps: int | None = Field(
+        None, ge=1, description="How often a text is read while its masks are filled, by masked LMs; none: once a mask"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

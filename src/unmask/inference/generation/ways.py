@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unmask.config import folder
 from unmask.errors import UserError
 from unmask.inference.generation.beams import search
 from unmask.inference.generation.choosing import drawing, likeliest
@@ -29,9 +28,19 @@ class FromLeft:
     head: ClassVar[str] = "causal_lm"
     closed: ClassVar[bool] = False
     "Whether a text is given with the token that ends it."
+    at_once: ClassVar[int] = 4096
+    "Tokens that are written together, those of beams too: little to hold."
 
     def __init__(self, model: Model):
         self.model, self.end = model, model.tokenizer.sep
+
+    def check(self, settings: Generation) -> None:
+        """Refuse, with a `UserError`, settings of other ways."""
+        if settings.steps is not None:
+            raise UserError(f"steps {settings.steps}: {self.model.source} writes token by token; leave it out")
+        if 2 * settings.beams > self.model.tokenizer.size:
+            fits = f"{self.model.tokenizer.size // 2} would fit"
+            raise UserError(f"beams {settings.beams}: more than half of the tokens that there are; {fits}")
 
     def most(self, name: str, ids: Array, wanted: int) -> int:
         """Tokens that are written at most. Raises `UserError` where the model has no room for them."""
@@ -136,17 +145,3 @@ def filled(text: list[int], written: list[int], marks: set[int]) -> list[int]:
         else:
             last.append(token)
     return [token for place in text for token in (spans.get(place, [place]) if place in marks else [place])]
-
-
-def way_of(model: Model) -> FromLeft:
-    """How this model writes. Raises `UserError` where it does not."""
-    if "causal_lm" in model.heads:
-        return FromLeft(model)
-    if "decoder_lm" in model.heads and model.begins is not None:
-        return Filling(model) if model.fills else Reading(model)
-    known = folder("unmask.objectives").items()
-    fits = [name for name, each in known if name == "causal_lm" or getattr(each, "begins", None)]
-    raise UserError(
-        f"{model.source}: writes no text, with {' and '.join(model.heads) or 'no head'}; a model pre-trained with "
-        f"--objective {', '.join(fits[:-1])} or {fits[-1]} would fit"
-    )
