@@ -56,8 +56,10 @@ def hugging_face(model: str, beams: int, tokens: int) -> Run:
         "bart": (transformers.BartConfig, transformers.BartForConditionalGeneration),
         "t5": (transformers.T5Config, transformers.T5ForConditionalGeneration),
     }[model]
-    peer = cls(config_cls(**write_shape(shape, Path("config.json")), pad_token_id=0)).eval()
-    peer.load_state_dict(to_theirs(shape.family, dict(network.named_parameters())), strict=False)
+    peer = cls(
+        config_cls(**write_shape(shape, Path("config.json")), pad_token_id=0, bos_token_id=2, eos_token_id=END)
+    ).eval()
+    peer.load_state_dict(to_theirs(shape, dict(network.named_parameters())), strict=False)
     peer.generation_config = transformers.GenerationConfig(
         pad_token_id=0, eos_token_id=END, max_new_tokens=tokens, min_new_tokens=tokens, num_beams=beams,
         **({"decoder_start_token_id": 2} if shape.decoder_layers else {}),
