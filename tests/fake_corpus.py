@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask.text.corpus.shards import Shard
 from unmask.text.example import Array
+from unmask.text.tokens.fields import marks
 
 SPECIAL = 5
 
@@ -83,6 +84,27 @@ def _shard(documents: list[list[int]], first: int, rng: np.random.Generator, lon
     starts[word_starts[:-1]] = True
     tokens = rng.integers(SPECIAL, 1000, len(starts)).astype(np.uint16)
     return Shard(tokens, starts, sentence_starts, document_starts, first)
+
+
+def with_fields(corpus: FakeCorpus) -> FakeCorpus:
+    """The same documents as articles with a headline of one token, which is their first."""
+    found = replace(corpus, tokenizer=corpus.tokenizer.plus(marks(["headline", "text"])))
+    begin, end, text, over = found.tokenizer.ids(found.tokenizer.extra)
+    found._shards = [_articles(shard, [begin, end, text, over]) for shard in found._shards]
+    return found
+
+
+def _articles(shard: Shard, around: list[int]) -> Shard:
+    first, last = shard.documents[:-1], shard.documents[1:]
+    at = np.stack([first, first + 1, first + 1, last], axis=1).ravel()
+    inner = ~np.isin(shard.sentences, shard.documents)
+    return Shard(
+        np.insert(shard.tokens, at, np.tile(around, len(first))),
+        np.insert(shard.words, at, True),
+        shard.sentences + 4 * np.searchsorted(first, shard.sentences) - inner,
+        shard.documents + 4 * np.arange(len(shard.documents)),
+        shard.first_document,
+    )
 
 
 def corpus_of(

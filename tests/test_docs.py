@@ -3,11 +3,13 @@
 Sizes and times are made small by the replacements below; each must be found in the text, so that none goes stale.
 """
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from unmask.commandline.program import main
 from unmask.commands.pretrain import Pretrain
 from unmask.config import build
 from unmask.text.chance import Chance
+from unmask.text.corpus.corpus import Corpus
 
 ROOT = Path(__file__).parents[1]
 SMALLER = {
@@ -167,9 +170,21 @@ def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
         "corpus": mine / "corpora" / "mine",
         "out": tmp_path / "run",
     }
+    if any(objective.fields for objective in config.objectives.values()):
+        small["corpus"] = with_headlines(mine / "corpora" / "mine", tmp_path / "articles")
     result = unmask.pretrain(recipe=recipe, **tiny, **small)
     assert result["steps"] == 2
     assert set(result["chosen"]["objective"]) == set(config.objectives)
+
+
+def with_headlines(corpus, folder):
+    """The texts of a corpus as articles."""
+    found = Corpus.open(corpus)
+    shard = found.shard(0)
+    texts = [found.tokenizer.decode(shard.tokens[a:b]) for a, b in pairwise(shard.documents)]
+    rows = [json.dumps({"title": text[:20], "text": text}) for text in texts]
+    folder.with_suffix(".jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return unmask.prepare([str(folder.with_suffix(".jsonl"))], out=folder, fields=["title"]).corpus.folder
 
 
 def with_new_objective(folder):

@@ -38,8 +38,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "\n".join(" ".join(rng.choices(words, k=rng.randint(4, 9))).capitalize() + "." for _ in range(8))
         for _ in range(60)
     ]
-    (home / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
-    unmask.prepare([str(home / "text.txt")], out=home / "corpus", vocab_size=120, valid=0)
+    rows = [json.dumps({"headline": " ".join(rng.choices(words, k=2)), "text": text}) for text in documents]
+    (home / "text.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    unmask.prepare([str(home / "text.jsonl")], out=home / "corpus", fields=["headline"], vocab_size=120, valid=0)
     return home / "corpus"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fake_corpus import corpus_of
+from fake_corpus import corpus_of, with_fields
 from unmask.commands.pretrain import Pretrain
 from unmask.config import folder
 from unmask.inference import building
@@ -47,9 +47,11 @@ PACE = {"quick_thought": 3e-3, "skip_thought": 4e-2, "prefix_lm": 4e-3, "span_co
 has to find what it reads."""
 
 
-@pytest.fixture(scope="module")
-def corpus():
-    return corpus_of(shards=2, documents=20, sentences=20, words=6)
+@pytest.fixture
+def corpus(request):
+    """Such texts as an objective wants."""
+    found = corpus_of(shards=2, documents=20, sentences=20, words=6)
+    return with_fields(found) if OBJECTIVES[request.node.callspec.params["name"]].fields else found
 
 
 def usual(objectives):
@@ -80,7 +82,7 @@ def network_of(objectives, family=None):
     shape = SHAPES[family] if family else fitting[0]
     for objective in objectives.values():
         shape = objective.model(shape)
-    extra = sum(len(objective.extra_tokens()) for objective in objectives.values())
+    extra = sum(len(objective.extra_tokens()) + 4 * objective.fields for objective in objectives.values())
     shape = shape.model_copy(update={"vocab_size": shape.vocab_size + extra})
     torch.manual_seed(0)
     return building.network_of(shape, objectives.values())

@@ -23,7 +23,7 @@ def documents(*paths, **options):
     """Whole documents, and the sources they came from."""
     sources = Sources([str(path) for path in paths], **options)
     found = []
-    for text, first in sources.pieces():
+    for text, first, _ in sources.pieces():
         if first:
             found.append(text)
         else:
@@ -113,9 +113,9 @@ def test_long_documents_come_in_pieces(tmp_path, monkeypatch):
     one = " ".join(["word"] * 2000)
     path = write(tmp_path / "a.txt", "\n".join(lines) + "\n\n" + one)
     pieces = list(Sources([str(path)]).pieces())
-    assert [first for _, first in pieces].count(True) == 2
-    assert max(len(text) for text, _ in pieces) <= 16 * 100
-    assert " ".join(text for text, _ in pieces).split() == " ".join([*lines, one]).split()
+    assert [piece.first for piece in pieces].count(True) == 2
+    assert max(len(piece.text) for piece in pieces) <= 16 * 100
+    assert " ".join(piece.text for piece in pieces).split() == " ".join([*lines, one]).split()
 
 
 @pytest.mark.parametrize(

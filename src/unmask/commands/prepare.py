@@ -45,6 +45,9 @@ class Prepare(Config):
     )
     language: str = Field("en", pattern="^[a-z]{2,3}(-.+)?$", description="Whose rules cut sentences (ISO code)")
     text_column: str = Field("text", min_length=1, description="Where tables have the text; a number if without header")
+    fields: list[str] = Field(
+        [], description="Further columns of tables to keep beside the text, for metadata_lm, such as date,headline"
+    )
     documents: Boundary = Field("auto", description="Where documents begin in plain text; auto: after empty lines")
     encoding: str = Field("utf-8", description="Encoding of the sources")
     phrases: Path | Literal["auto"] | None = Field(
@@ -76,6 +79,17 @@ class Prepare(Config):
             raise ValueError("word_column is of sources in columns; give phrase_column or entity_column too")
         return self
 
+    @model_validator(mode="after")
+    def _fields_are_columns(self) -> Self:
+        if self.fields and self._columns:
+            raise ValueError("fields are of tables, phrase_column and entity_column of words in columns; give one")
+        names = [*self.fields, self.text_column]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"fields: {twice} is named twice, with text_column {self.text_column}; name each once")
+        if odd := next((name for name in self.fields if "|" in name or name.startswith("/")), None):
+            raise ValueError(f"fields: {odd} cannot be the name of a token; rename the column without | and /")
+        return self
+
     @property
     def _columns(self) -> tuple[tuple[str, int], ...]:
         columns = (("phrases", self.phrase_column), ("entities", self.entity_column))
@@ -103,7 +117,9 @@ class Prepare(Config):
 
     def _sources(self) -> Sources:
         given = (self.sources, self.text_column, self.documents, self.encoding)
-        return TaggedSources(*given, self.word_column or 1, self._columns) if self._columns else Sources(*given)
+        if self._columns:
+            return TaggedSources(*given, word=self.word_column or 1, columns=self._columns)
+        return Sources(*given, self.fields)
 
     def _tokenizer(self) -> Training | Tokenizer:
         if self.tokenizer is not None:

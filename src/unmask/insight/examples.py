@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.insight.passages import Passages, passages
+from unmask.insight.passages import FIELDS, Passages, passages
 from unmask.insight.tracing import Trail, same
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
@@ -16,6 +16,7 @@ from unmask.text.example import Example
 from unmask.text.sampling.cutting import cut
 from unmask.text.sampling.plan import gather, stages
 from unmask.text.sampling.sequences import Slots
+from unmask.text.tokens.fields import marks
 from unmask.text.tokens.tokenizer import Tokenizer
 
 MOST = 256
@@ -62,9 +63,12 @@ class Drawer:
         for objective in objectives.values():
             shape = objective.model(shape)
         self.causal = shape.causal  # whether the model that is asked for sees nothing that follows
-        tokenizer = tokenizer.plus([token for o in objectives.values() for token in o.extra_tokens()])
         self.two_ways = any(objective.flows[0] == "elmo" for objective in objectives.values())  # whether it is two
-        plain = passages(texts, tokenizer, language, units)
+        wanted = any(objective.fields for objective in objectives.values())
+        fields = FIELDS["zh" if language.startswith("zh") else "en"] if wanted else {}
+        extra = [token for o in objectives.values() for token in o.extra_tokens()]
+        tokenizer = tokenizer.plus([*extra, *(marks([*fields, "text"]) if fields else [])])
+        plain = passages(texts, tokenizer, language, units, list(fields.values()))
         if (count := len(plain.contents[0].tokens)) > MOST:
             raise UserError(f"the texts have {count:,} tokens; a picture shows {MOST} at most")
         self.trail = Trail(plain, tokenizer)

@@ -42,6 +42,12 @@ UNITS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """What belongs together in these texts, and may be hidden as one."""
 
+FIELDS = {
+    "en": {"topic": "word", "headline": "the company it keeps"},
+    "zh": {"topic": "词", "headline": "与哪些词为伴"},
+}
+"""What is put beside a text, as columns of its row, where an objective wants fields."""
+
 _OTHERS = {
     False: (
         "The ferry leaves the harbour at noon. It carries letters, bread and a few travellers. "
@@ -54,6 +60,8 @@ _OTHERS = {
     ),
 }
 """Documents that have nothing to do with any text, in English and, for Chinese texts, in Chinese."""
+
+_EMPTY = "one of the texts has no words; give texts that have some"
 
 LONGEST = 6
 """Letters of a word that is one piece."""
@@ -87,7 +95,11 @@ def others(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def passages(
-    texts: Sequence[str], tokenizer: Tokenizer, language: str, units: Mapping[str, Sequence[str]] | None = None
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    language: str,
+    units: Mapping[str, Sequence[str]] | None = None,
+    fields: Sequence[str] = (),
 ) -> Passages:
     """Each text is a document. Raises `UserError` where one of them has no tokens.
 
@@ -96,19 +108,24 @@ def passages(
         tokenizer: cuts them.
         language: whose rules cut sentences.
         units: phrases and entities to find in them.
+        fields: what all of them have beside their text; the tokenizer knows the fields.
     """
     lexicons = {name: Lexicon(entries, tokenizer) for name, entries in (units or {}).items() if entries}
-    given = _shard(texts, tokenizer, language, lexicons, 0)
-    return Passages((given, _shard(others(texts), tokenizer, language, lexicons, len(texts))))
+    given, beside = (
+        [Piece(text, True, tuple(fields)) for text in each if text.strip()] for each in (texts, others(texts))
+    )
+    if len(given) < len(texts):
+        raise UserError(_EMPTY)
+    shard = _shard(given, tokenizer, language, lexicons, 0)
+    return Passages((shard, _shard(beside, tokenizer, language, lexicons, len(texts))))
 
 
 def _shard(
-    texts: Sequence[str], tokenizer: Tokenizer, language: str, lexicons: Mapping[str, Lexicon], first_document: int
+    pieces: Sequence[Piece], tokenizer: Tokenizer, language: str, lexicons: Mapping[str, Lexicon], first_document: int
 ) -> Shard:
-    pieces = [Piece(text, True) for text in texts if text.strip()]
-    found = encode(pieces, tokenizer, language, lexicons) if pieces else None
-    if found is None or len(pieces) < len(texts) or not found.lengths.all():
-        raise UserError("one of the texts has no words; give texts that have some")
+    found = encode(pieces, tokenizer, language, lexicons)
+    if not found.lengths.all():
+        raise UserError(_EMPTY)
     sentences = np.append(np.flatnonzero(found.sentences), len(found.tokens))
     documents = np.cumsum([0, *found.lengths.tolist()])
     return Shard(found.tokens.astype(np.int32), found.words, sentences, documents, first_document)

@@ -46,6 +46,9 @@ class Objective(Config):
     decides: ClassVar[bool] = False
     "Whether what it asks depends on what the network says: its loss writes it into the batch, before others look."
 
+    fields: ClassVar[bool] = False
+    "Whether it wants texts that have fields, see `unmask prepare --fields`."
+
     meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     "What a head's labels say, in words, where they are not tokens."
 

@@ -64,7 +64,8 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
     if config.base is None:
         return None
     base = load(config.base, device="cpu")
-    if base.tokenizer.hash != corpus.tokenizer.hash:
+    pairs = zip(base.tokenizer.extra, corpus.tokenizer.extra, strict=False)
+    if base.tokenizer.hash != corpus.tokenizer.hash or any(mine != theirs for mine, theirs in pairs):
         raise UserError(
             f"--base {config.base}: has another tokenizer than {corpus.folder}; "
             f"prepare the text with `unmask prepare … --tokenizer {config.base}`"

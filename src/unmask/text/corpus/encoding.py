@@ -20,6 +20,7 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.text.borders import LARGER, merge
+from unmask.text.corpus import articles
 from unmask.text.corpus.shards import smallest_type
 from unmask.text.example import Array
 from unmask.text.sources.documents import Piece
@@ -58,13 +59,15 @@ def encode(
     """Cut pieces of documents into sentences and those into tokens. Text that looks like [MASK] stays text.
 
     Args:
-        pieces: all of text, or all of words that a tagger has marked.
+        pieces: all of text, all with the same fields, or all of words that a tagger has marked.
         tokenizer: cuts sentences.
         language: whose rules cut text.
         lexicons: by what they hold, phrases or entities; those found count as such.
     """
     if isinstance(pieces[0], Tagged):
         found = _tagged([piece.sentences for piece in pieces if isinstance(piece, Tagged)], tokenizer)
+    elif pieces[0].fields:
+        found = articles.cut([piece for piece in pieces if isinstance(piece, Piece)], tokenizer, language)
     else:
         found = _cut([sentences(piece.text, language) for piece in pieces], tokenizer)
     ids, words, begins, lengths = found

@@ -34,4 +34,5 @@ def texts(pieces: Iterator[Piece | Tagged]) -> Iterator[str]:
         if isinstance(piece, Tagged):
             yield from (written(sentence.words) for sentence in piece.sentences)
         else:
+            yield from piece.fields
             yield from piece.text.split("\n")

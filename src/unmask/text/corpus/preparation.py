@@ -29,6 +29,7 @@ from unmask.text.corpus.shards import FORMAT, smallest_type
 from unmask.text.corpus.writing import SHARD, Position, Writer
 from unmask.text.sources.documents import Piece, Sources
 from unmask.text.sources.tagged import Tagged
+from unmask.text.tokens.fields import fields_of, marks
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.vocabularies import Kind
 
@@ -221,8 +222,13 @@ def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> 
     path = out / "tokenizer.json"
     if path.is_file():
         return path
+    fields = [*sources.fields, sources.text_column] if sources.fields else []
     if isinstance(tokenizer, Training):
-        tokenizer = Tokenizer.train(texts(excerpt(sources)), tokenizer.kind, tokenizer.vocab_size, tokenizer.lowercase)
+        size = tokenizer.vocab_size - len(marks(fields))
+        tokenizer = Tokenizer.train(texts(excerpt(sources)), tokenizer.kind, size, tokenizer.lowercase)
+    tokenizer = tokenizer.plus(marks(fields))
+    if fields and list(known := fields_of(tokenizer)) != fields:
+        raise UserError(f"--fields: the tokenizer has {', '.join(known)}, the last of them the text; give the same")
     beside = out / ".tokenizer"
     tokenizer.save(beside)
     (beside / "tokenizer_config.json").replace(out / "tokenizer_config.json")

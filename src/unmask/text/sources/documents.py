@@ -27,6 +27,7 @@ class Piece(NamedTuple):
 
     text: str
     first: bool  # this piece begins a document
+    fields: tuple[str, ...] = ()  # what else its row says, by column, where that is wanted; such a piece is whole
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Sources:
             begins with one, else after empty lines. Tables have a document in each row, WikiExtractor's files in
             each ``<doc>``.
         encoding: of all files.
+        fields: columns of tables that are wanted beside the text.
 
     Raises:
         UserError: a source is missing, or a folder holds nothing that can be read.
@@ -49,6 +51,7 @@ class Sources:
     text_column: str = "text"
     boundary: Boundary = "auto"
     encoding: str = "utf-8"
+    fields: Sequence[str] = ()
     files: list[Path | str] = field(init=False)
     left_out: list[Path] = field(init=False, default_factory=list)  # files of a kind that is not read
     empty: int = field(init=False, default=0)  # documents without text, so far
@@ -84,37 +87,43 @@ class Sources:
         for file in self.files:
             before = self.read
             first, anything = True, False
-            for text, begins in self._file(file):
+            for text, begins, fields in self._file(file):
                 first, anything = first or begins, True
                 if text.strip():
-                    yield Piece(text, first)
+                    yield Piece(text, first, fields)
                     first = False
                 elif begins:
                     self.empty += 1
             self.empty += not anything
             self.read = before + _size(file)
 
-    def _file(self, file: Path | str) -> Iterator[tuple[str, bool]]:
-        before = self.read
+    def _file(self, file: Path | str) -> Iterator[Piece]:
+        before, columns = self.read, [*self.fields, self.text_column]
 
         def meter(done: int) -> None:
             self.read = before + done
 
         if isinstance(file, str):
-            return _rows(rows.hub(file, self.text_column))
+            return _rows(rows.hub(file, columns))
         kind = format_of(file)
         if kind in _TABLES or (not kind and head(file).lstrip().startswith(b"{")):
-            return _rows(self._table(file, kind, meter))
+            return _rows(self._table(file, kind, columns, meter))
+        if self.fields:
+            raise UserError(
+                f"{file}: is no table and has no fields; give .jsonl, .csv, .tsv or .parquet, or no --fields"
+            )
         text = lines(file, self.encoding, longest=16 * LONGEST, meter=meter)
         return _joined(_marked(file, text, self.boundary))
 
-    def _table(self, file: Path, kind: str, meter: Callable[[int], object]) -> Iterator[str | None]:
+    def _table(
+        self, file: Path, kind: str, columns: Sequence[str], meter: Callable[[int], object]
+    ) -> Iterator[rows.Row]:
         if kind == ".parquet":
-            return rows.parquet(file, self.text_column)
+            return rows.parquet(file, columns)
         if kind == ".arrow":
-            return rows.arrow(file, self.text_column)
+            return rows.arrow(file, columns)
         read = rows.separated if kind in (".csv", ".tsv") else rows.jsonl
-        return read(file, self.text_column, self.encoding, meter)
+        return read(file, columns, self.encoding, meter)
 
     def _find(self, source: str) -> Iterator[Path | str]:
         path = Path(source)
@@ -155,17 +164,17 @@ def _size(file: Path | str) -> int:
     return file.stat().st_size if isinstance(file, Path) else 0
 
 
-def _rows(texts: Iterable[str | None]) -> Iterator[tuple[str, bool]]:
-    return ((text or "", True) for text in texts)
+def _rows(found: Iterable[rows.Row]) -> Iterator[Piece]:
+    return (Piece(row[-1] or "", True, tuple(field or "" for field in row[:-1])) for row in found)
 
 
-def _joined(marked: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+def _joined(marked: Iterable[tuple[str, bool]]) -> Iterator[Piece]:
     """Lines, marked where they begin a document, as documents or pieces of them."""
     kept: list[str] = []
     size, first = 0, True
     for line, begins in marked:
         if kept and (begins or size > LONGEST):
-            yield "\n".join(kept), first
+            yield Piece("\n".join(kept), first)
             kept, size, first = [], 0, False
         first = first or begins
         if not (kept or begins or line.strip()):
@@ -173,7 +182,7 @@ def _joined(marked: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         kept.append(line)
         size += len(line)
     if kept:
-        yield "\n".join(kept), first
+        yield Piece("\n".join(kept), first)
 
 
 def _marked(path: Path, text: Iterable[str], boundary: Boundary) -> Iterator[tuple[str, bool]]:
