@@ -11,17 +11,18 @@ import tokenizers
 import torch
 
 from unmask import calls
+from unmask.commands.generate import Generate
 from unmask.commands.prepare import Prepare
 from unmask.commands.pretrain import Pretrain
 from unmask.errors import UserError
 from unmask.inference import building
 from unmask.inference.loading import load
+from unmask.inference.model import Model
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.objectives.causal_lm import CausalLM
 from unmask.objectives.masked_lm import MaskedLM
 from unmask.objectives.metadata_lm import MetadataLM
-from unmask.text.example import Example, Stream
 from unmask.text.sampling.plan import Plan, draw, stages
 from unmask.text.tokens.fields import fields_of, marks, prompt
 from unmask.text.tokens.tokenizer import Tokenizer
@@ -321,18 +322,6 @@ def test_a_prompt_is_what_stands_before_a_field(corpus):
         prompt(tokenizer, {"text": "x"}, "text")
 
 
-def greedy(network, prompt_ids, end, most=20):
-    tokens = prompt_ids.tolist()
-    while len(tokens) < len(prompt_ids) + most:
-        batch = collate(Example({"encoder": Stream(np.array(tokens), np.array([len(tokens)]))}))
-        with torch.inference_mode():
-            best = int(network.heads["causal_lm"](network.states(batch)[-1:]).argmax())
-        if best == end:
-            break
-        tokens.append(best)
-    return tokens[len(prompt_ids) :]
-
-
 def test_any_field_is_written_from_any_others(tmp_path):
     """Learned by heart: each article's fields say which it is, so each can be told from every other set of them."""
     rows = [{**row, "text": row["text"].split(".")[0] + "."} for row in articles(6)]
@@ -349,14 +338,31 @@ def test_any_field_is_written_from_any_others(tmp_path):
         optimizer.zero_grad()
         (loss.total / loss.count).backward()
         optimizer.step()
-    network.eval()
-    right = Counter()
+    model, right = Model("here", shape, network.eval(), tokenizer), Counter()
     for row in rows:
         for wanted in row:
             others = [name for name in row if name != wanted]
             for given in ([name] for name in others), (others,):
                 for names in given:
-                    ids, end = prompt(tokenizer, {name: row[name] for name in names}, wanted)
-                    written = tokenizer.decode(greedy(network, ids, end))
+                    written = model.write(wanted, {name: row[name] for name in names}, max_new_tokens=20)
                     right[written == tokenizer.decode(tokenizer.encode([row[wanted]], specials=False)[0].ids)] += 1
     assert right[True] / right.total() > 0.9
+    drawn = {model.write("headline", seed=seed, sample=True, top_p=0.95, max_new_tokens=20) for seed in range(20)}
+    heads = {tokenizer.decode(tokenizer.encode([row["headline"]])[0].ids) for row in rows}
+    assert len(drawn & heads) > 2  # of nothing but the field that is wanted
+
+
+def test_fields_are_written_on_the_command_line(tmp_path, capsys):
+    made(tmp_path, articles(60))
+    calls.call(Pretrain, tmp_path / "corpus", out=tmp_path / "a", objective="metadata_lm", length=32, batch_size=4,
+               steps=1, model={"name": "gpt2-tiny", "width": 32})  # fmt: skip
+    rows = ['{"date": "1901", "headline": "not looked at"}', "{}"]
+    given = {"write": "headline", "max_new_tokens": 5, "sample": True, "top_p": 0.9}
+    written = calls.call(Generate, tmp_path / "a", *rows, **given)
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    capsys.readouterr()
+    assert calls.call(Generate, tmp_path / "a", file=tmp_path / "rows.jsonl", **given) == written
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    for text, told in (("a text", "a text: no row of fields"), ('{"lede": "x"}', "field lede: not known")):
+        with pytest.raises(UserError, match=told):
+            calls.call(Generate, tmp_path / "a", text, **given)

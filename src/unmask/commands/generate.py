@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from unmask.errors import UserError
 from unmask.inference.generation.settings import Generation
 
 
@@ -17,6 +19,8 @@ class Generate(Generation):
     as it was (denoising), what stands behind <extra_id_0>, <extra_id_1> … (span_corruption), the tokens of one
     fragment of [MASK] [MASK] … (masked_seq2seq), or the rest of it (prefix_lm). A masked LM, best one of
     masked_diffusion, fills the masks of a text, or as many tokens behind it as are wanted.
+    One of metadata_lm writes a field of an article, from any others: --write headline --sample --top-p 0.95
+    '{"date": "2019"}'.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("model", "texts")
@@ -24,6 +28,11 @@ class Generate(Generation):
     model: str = Field(description="A run, a Hugging Face folder, or hf:owner/name")
     texts: list[str] = Field([], description="Texts to write on")
     file: Path | None = Field(None, description="A file of further ones, one a line")
+    write: str | None = Field(
+        None,
+        description="The field of an article to write (metadata_lm); texts, or the lines of the file, are then the "
+        'others, as {"date": "2019", "headline": "…"}',
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
@@ -43,7 +52,22 @@ class Generate(Generation):
         from unmask.inference.loading import load
 
         settings = {name: getattr(self, name) for name in Generation.model_fields if name in self.model_fields_set}
-        written = load(self.model, device=self.device).generate(texts, **settings)
+        model = load(self.model, device=self.device)
+        if self.write is None:
+            written = model.generate(texts, **settings)
+        else:
+            rows = [self._fields(text) for text in texts]
+            written = [model.write(self.write, row, **settings) for row in rows]
         for text in written:
             print(" ".join(text.splitlines()))
         return written
+
+    def _fields(self, text: str) -> dict[str, str]:
+        """The others that a row has."""
+        try:
+            row = json.loads(text)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f'{text[:40]}: no row of fields; give an object, as {{"date": "2019"}}')
+        return {name: str(value) for name, value in row.items() if name != self.write and value}

@@ -5,7 +5,7 @@ T tokens, N sequences, L length, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,21 @@ class Model:
 
         written = generate(self, texts, build(Generation, settings))
         return [self.tokenizer.decode(ids, extra=True).strip() for ids in written]
+
+    def write(self, wanted: str, given: Mapping[str, str] | None = None, **settings: Any) -> str:
+        """A field of an article, from any of the others (metadata_lm).
+
+        Args:
+            wanted: The field's name.
+            given: Others, by name, as text.
+            settings: Those of `Generation`; sample=True and top_p=0.95 are the paper's.
+
+        Raises:
+            UserError: The model knows no such field, there is no room, or a setting does not fit.
+        """
+        from unmask.inference.generation.generate import write_field
+
+        return self.tokenizer.decode(write_field(self, given or {}, wanted, build(Generation, settings))).strip()
 
     def sequences(self, texts: Sequence[str] | Sequence[Sequence[int]], closed: bool = True) -> list[Array]:
         """Checked token ids [L] of each; ``closed``: texts end with the token that ends one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +12,10 @@ from unmask.config import folder
 from unmask.errors import UserError
 from unmask.inference.generation.settings import Generation
 from unmask.inference.generation.unmasking import Unmasking
-from unmask.inference.generation.ways import Filling, FromLeft, Reading
+from unmask.inference.generation.ways import Field, Filling, FromLeft, Reading
 from unmask.text.example import Array
 from unmask.text.sampling.batches import by_length
+from unmask.text.tokens.fields import prompt
 
 if TYPE_CHECKING:
     from unmask.inference.model import Model
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 def generate(model: Model, texts: Sequence[str] | Sequence[Sequence[int]], settings: Generation) -> list[list[int]]:
     """The tokens of what becomes of each text; see `Model.generate`."""
     way = way_of(model)
+    return _written(model, way, model.sequences(texts, way.closed), settings)
+
+
+def write_field(model: Model, given: Mapping[str, str], wanted: str, settings: Generation) -> list[int]:
+    """The tokens of a field; see `Model.write`."""
+    if "causal_lm" not in model.heads:
+        raise UserError(f"{model.source}: writes no fields; one pre-trained with --objective metadata_lm would fit")
+    ids, end = prompt(model.tokenizer, given, wanted)
+    return _written(model, Field(model, end), [ids], settings)[0]
+
+
+def _written(model: Model, way: FromLeft, prompts: list[Array], settings: Generation) -> list[list[int]]:
     way.check(settings)
-    prompts = model.sequences(texts, way.closed)
     most = np.array([way.most(f"sequence {n}", ids, settings.max_new_tokens) for n, ids in enumerate(prompts)], int)
     whole: list[list[int]] = [[] for _ in prompts]
     for group in _groups(np.array([len(ids) for ids in prompts], int), most, way.at_once // settings.beams):

@@ -69,6 +69,18 @@ class FromLeft:
         return wanted
 
 
+class Field(FromLeft):
+    """A field of an article is written, after those that are given (Grover)."""
+
+    def __init__(self, model: Model, end: int):
+        super().__init__(model)
+        self.end = end
+
+    def whole(self, ids: Array, written: list[int]) -> list[int]:
+        """What is written."""
+        return written
+
+
 class Reading(FromLeft):
     """An encoder reads a text, and a decoder writes another one about it (BART, T5)."""
 
