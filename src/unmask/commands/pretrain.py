@@ -1,4 +1,4 @@
-"""Pre-train an encoder on a corpus, with one objective or several."""
+"""Pre-train a model on a corpus, with one objective or several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Objectives = choice("Objectives", "unmask.objectives", several=True)
 
 
 class Pretrain(Training):
-    """Pre-train an encoder on a corpus, with one objective or several.
+    """Pre-train a model on a corpus, with one objective or several.
 
     Repeating the command continues the run; ``overwrite`` starts anew.
     """
