@@ -294,6 +294,7 @@ def test_a_sentence_alone_in_its_group_has_no_wrong_answer():
     [
         ({}, "this model has none; --model.dropout 0.1 would fit"),
         ({"model": "bert-tiny", "objective": "contrastive,masked_lm"}, "give it alone"),
+        ({"model": "bert-tiny", "objective": "quick_thought,masked_lm"}, "quick_thought reads sentences whole"),
         ({"model": "gru-tiny"}, "contrastive cannot train gru-tiny"),
         ({"model": "bert-tiny", "input_format": "full_sentences"}, "fitting: single_sentences"),
     ],

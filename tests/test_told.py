@@ -111,6 +111,8 @@ def test_what_is_reached_by_the_frequency_of_answers():
     work._held_out_batches = lambda: iter(batches)
     loss = -(0.6 * np.log(0.6) + 2 * 0.2 * np.log(0.2))
     assert work.by_frequency() == {"loss/masked_lm": pytest.approx(loss), "accuracy/masked_lm": pytest.approx(0.6)}
+    work._held_out_batches = lambda: iter([SimpleNamespace(targets={"x": SimpleNamespace(labels=labels[0][:0])})])
+    assert work.by_frequency() == {}
 
 
 def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(monkeypatch, tmp_path):

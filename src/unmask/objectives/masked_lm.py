@@ -36,7 +36,9 @@ class MaskedLM(Objective):
         "dynamic",
         description="dynamic: drawn anew in every epoch; static: as many fixed maskings as dupe_factor, in turn",
     )
-    dupe_factor: int = Field(10, ge=1, description="With static masking: after so many epochs each masking comes again")
+    dupe_factor: int = Field(
+        10, ge=1, le=10_000, description="With static masking: after so many epochs each masking comes again"
+    )
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:

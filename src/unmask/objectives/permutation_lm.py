@@ -39,11 +39,16 @@ class PermutationLM(Objective):
 
     flows: ClassVar[tuple[str, ...]] = ("xlnet",)
 
-    k: int = Field(6, ge=2, description="One in so many tokens is predicted; the others come first in the order")
-    longest: int = Field(5, ge=1, description="Words of a predicted span at most; n words in proportion to 1/n")
+    k: int = Field(
+        6, ge=2, le=10_000, description="One in so many tokens is predicted; the others come first in the order"
+    )
+    longest: int = Field(
+        5, ge=1, le=1000, description="Words of a predicted span at most; n words in proportion to 1/n"
+    )
     memory: float = Field(
         0.75,
         ge=0,
+        le=10,
         description="Text beside a sequence in its document that it can look at, before or after it, as a share of its "
         "length; 0: none (the paper's 384 of 512)",
     )

@@ -6,6 +6,7 @@ N slots, C candidates, M answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -47,6 +48,11 @@ class QuickThought(Objective):
     def together(self) -> int:
         """A group's sentences are each other's wrong answers."""
         return self.group
+
+    def beside(self, others: Mapping[str, Objective]) -> None:
+        """It reads sentences as they stand, several of a slot, whose chance others would need."""
+        if len(others) > 1:
+            raise ValueError("quick_thought reads sentences whole, with nothing hidden; give it alone")
 
     def companions(self, shape: Shape) -> dict[str, Shape]:
         """The encoder of candidates, with weights of its own."""

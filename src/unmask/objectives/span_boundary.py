@@ -29,8 +29,10 @@ class SpanBoundary(Objective):
     follows: ClassVar[tuple[str, ...]] = ("masked_lm",)
     needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masked_lm": {"unit": "span"}}
 
-    places: int = Field(20, ge=1, description="Tokens of a span that are asked for at most; SpanBERT's release has 20")
-    place_width: int = Field(200, ge=1, description="Width of a place's embedding")
+    places: int = Field(
+        20, ge=1, le=10_000, description="Tokens of a span that are asked for at most; SpanBERT's release has 20"
+    )
+    place_width: int = Field(200, ge=1, le=10_000, description="Width of a place's embedding")
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """Spans are those of masked_lm."""

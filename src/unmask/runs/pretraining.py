@@ -98,6 +98,8 @@ class Pretraining:
                 counts.setdefault(head, Counter()).update(answers.labels.tolist())
         found: dict[str, float] = {}
         for head, each in counts.items():
+            if not each:  # nothing was asked of so little text
+                continue
             shares = np.array(list(each.values())) / each.total()
             found |= {f"loss/{head}": float(-(shares * np.log(shares)).sum()), f"accuracy/{head}": float(shares.max())}
         return found

@@ -19,7 +19,7 @@ class Generation(Config):
         1, ge=1, le=64, description="Texts that are carried on side by side, of which the likeliest is given"
     )
     length_penalty: float = Field(
-        1.0, description="Beams are compared by their log-probability over their length to this power"
+        1.0, ge=-10, le=10, description="Beams are compared by their log-probability over their length to this power"
     )
     sample: bool = Field(False, description="Draw each token by its probability")
     temperature: float = Field(1.0, gt=0, description="What scores are divided by before a token is drawn")
@@ -30,7 +30,7 @@ class Generation(Config):
         le=1,
         description="Draw among the fewest tokens that have this probability together (Holtzman 2019, 1904.09751)",
     )
-    seed: int = Field(0, ge=0, description="Of what is drawn")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of what is drawn")
     steps: int | None = Field(
         None, ge=1, description="How often a text is read while its masks are filled, by masked LMs; none: once a mask"
     )
