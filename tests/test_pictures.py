@@ -50,14 +50,15 @@ def drawer_of(name, text=LONG, **settings):
 @each
 def test_every_token_can_be_followed(name):
     """What is drawn is exactly what a model is given, and where its tokens come from is known, not guessed."""
-    drawer = drawer_of(name)
+    drawer, given = drawer_of(name), False
     for seed in range(8):
         drawn = drawer.draw(seed)
         plain = drawer._stages(drawer.trail.plain, drawer.trail.plain_tokenizer, seed)[1]
         for stream in drawn.after.streams:
             numbers = drawn.after.streams[stream].tokens
             assert np.array_equal(drawer.trail.tokens_of[numbers], plain.streams[stream].tokens)
-        assert any(drawer.trail.is_given(stream.tokens).any() for stream in drawn.after.streams.values())
+        given |= any(drawer.trail.is_given(stream.tokens).any() for stream in drawn.after.streams.values())
+    assert given  # not in every draw: one may hide all (masked_diffusion)
 
 
 def test_hidden_random_and_kept_are_what_masking_did():
