@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 import run_folders
 from unmask.errors import UserError
 from unmask.models.shape import Shape
+from unmask.nn.batch import Answers, Batch
 from unmask.report import charts, words
 from unmask.report.run import read_run
 from unmask.runs import estimate
+from unmask.runs.frequency import SPARE, by_frequency
 from unmask.runs.told import commonest, constant
 from unmask.tasks.base import Rows
 from unmask.training.loop import Trainer
@@ -97,22 +100,35 @@ def test_a_curve_of_few_points_has_dots(points):
     assert bool(line["mark"]["point"]) == (points < 4)
 
 
+def batch_of(costs=None, among=None, **labels):
+    costs = None if costs is None else torch.tensor(costs)
+    answers = {
+        head: Answers(
+            torch.zeros(len(some)), torch.tensor(some, dtype=torch.int64), "encoder", costs=costs, among=among
+        )
+        for head, some in labels.items()
+    }
+    return Batch({}, answers)
+
+
 def test_what_is_reached_by_the_frequency_of_answers():
-    from types import SimpleNamespace
+    """By that in the text learned from, with a little spared for what never occurred there."""
+    seen, asked = [batch_of(a=[3, 3, 5]), batch_of(a=[3, 9])], [batch_of(a=[3, 7], b=[]), batch_of(a=[3])]
+    share = {label: (n + SPARE) / (5 + 4 * SPARE) for label, n in {3: 3, 5: 1, 7: 0, 9: 1}.items()}
+    assert sum(share.values()) == pytest.approx(1)
+    found = by_frequency(seen, asked)
+    assert found == {"loss/a": pytest.approx(-np.log([share[3], share[7], share[3]]).mean()),
+                     "accuracy/a": pytest.approx(2 / 3)}  # fmt: skip
+    assert by_frequency(seen, [batch_of(a=[1])])["accuracy/a"] == 0
+    assert by_frequency([], [batch_of(a=[1, 2])])["loss/a"] == pytest.approx(np.log(2))
+    assert by_frequency(seen, [batch_of(a=[])]) == {}
 
-    import torch
 
-    from unmask.runs.pretraining import Pretraining
-
-    work = Pretraining.__new__(Pretraining)
-    work.objectives = []
-    labels = [torch.tensor([3, 3, 5]), torch.tensor([3, 7])]
-    batches = [SimpleNamespace(targets={"masked_lm": SimpleNamespace(labels=some)}) for some in labels]
-    work._held_out_batches = lambda: iter(batches)
-    loss = -(0.6 * np.log(0.6) + 2 * 0.2 * np.log(0.2))
-    assert work.by_frequency() == {"loss/masked_lm": pytest.approx(loss), "accuracy/masked_lm": pytest.approx(0.6)}
-    work._held_out_batches = lambda: iter([SimpleNamespace(targets={"x": SimpleNamespace(labels=labels[0][:0])})])
-    assert work.by_frequency() == {}
+def test_answers_cost_there_what_they_cost_a_model():
+    """As those of masked_diffusion, whose loss is a mean over tokens that are not all asked for."""
+    seen, asked = [batch_of(a=[0, 0, 1])], [batch_of(a=[0, 1], costs=[2.0, 4.0], among=7)]
+    shares = np.array([2 + SPARE, 1 + SPARE]) / (3 + 2 * SPARE)
+    assert by_frequency(seen, asked)["loss/a"] == pytest.approx(float(-np.log(shares) @ [2, 4]) / 7)
 
 
 def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(monkeypatch, tmp_path):

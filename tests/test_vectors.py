@@ -423,6 +423,7 @@ def test_the_command_leaves_vectors_figures_and_a_page(corpus, tmp_path, capsys)
     [
         (["--similarity", "nowhere.txt"], "nowhere.txt: does not exist"),
         (["--analogies", "empty"], "empty: holds no .txt files"),
+        (["--method", "glove", "--method.lr", "1e300"], "the loss of pass 1 is no number; a lower one would fit"),
         (["--method", "glove", "--method.min-count", "999"], "no word of the text occurs so often"),
         (["--method", "fasttext", "--method.min-n", "7"], "min_n 7 is above max_n 6"),
     ],

@@ -32,7 +32,7 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     init               finetune: "pretrained" | "random"
     base               finetune: what it started from: "runs/a"
     baseline           optional, what the figures stand beside: {"title": "random weights", "figures": {…}, "by_seed":
-                       {…}, "spread": {…}}; of pre-training what answers by their frequency alone would reach
+                       {…}, "spread": {…}}; of pre-training what answers by their frequency in training would reach
     chosen             settings that differ from their defaults, nested as in config.yaml
     idle               paths of settings that had no effect, "objective.masked_lm.dupe_factor"; the page leaves them out
     peak_memory        bytes, of the process; on a GPU, of the GPU

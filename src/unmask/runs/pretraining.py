@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
 from unmask.objectives.base import Objective
+from unmask.runs.frequency import by_frequency
 from unmask.text.example import Array, Example, Stream, Targets
 from unmask.text.sampling.plan import Plan, draw
 from unmask.text.tokens.tokenizer import Tokenizer
@@ -23,6 +23,7 @@ from unmask.training.placement import Placement
 from unmask.training.settings import Training
 
 HELD_OUT_STEPS = 50  # at most so many batches are evaluated
+KNOWN_STEPS = 100  # of training, at most, whose answers are counted
 SHOWN = 40  # tokens of a text in which masks are filled
 
 
@@ -90,28 +91,20 @@ class Pretraining:
         return {"loss": loss, **means, **made}
 
     def by_frequency(self) -> dict[str, float]:
-        """The figures of `evaluate` that whoever knows how often each answer occurs there reaches without reading."""
-        counts: dict[str, Counter[int]] = {}
-        for batch in self._held_out_batches():
-            self._decide(batch)
-            for head, answers in batch.targets.items():
-                counts.setdefault(head, Counter()).update(answers.labels.tolist())
-        found: dict[str, float] = {}
-        for head, each in counts.items():
-            if not each:  # nothing was asked of so little text
-                continue
-            shares = np.array(list(each.values())) / each.total()
-            found |= {f"loss/{head}": float(-(shares * np.log(shares)).sum()), f"accuracy/{head}": float(shares.max())}
-        return found
+        """The figures of `evaluate` that the frequency of answers in this rank's first steps would reach."""
+        steps = range(min(KNOWN_STEPS, int(np.ceil(self.steps_per_epoch)))) if self.held_out else ()
+        seen = (batch for step in steps for batch in self.batches(step, 1.0))
+        return by_frequency(*(map(self._decided, batches) for batches in (seen, self._held_out_batches())))
 
-    def _decide(self, batch: Batch) -> None:
-        """Settle the answers that hang on what the network itself says."""
+    def _decided(self, batch: Batch) -> Batch:
+        """With the answers settled that hang on what the network itself says."""
         if deciding := [o for o in self.objectives if o.decides]:
             on_device = batch.to(self.placement.device)
             with evaluating(self.network):
                 for objective in deciding:
                     objective.loss(self.network, on_device)
             batch.targets = on_device.targets
+        return batch
 
     def origin(self, step: int) -> str:
         """The documents of a step."""

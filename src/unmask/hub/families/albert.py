@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.hub.families.bert import NUMBERS
 from unmask.hub.family import Config, Family, Head, refuse_other
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
@@ -57,13 +58,7 @@ FAMILY = Family(
         "heads.task.classifier": "classifier",
     },
     prefix="albert.",
-    numbers={
-        "vocab_size": "vocab_size", "width": "hidden_size", "embedding_width": "embedding_size",
-        "layers": "num_hidden_layers", "heads": "num_attention_heads", "feed_forward": "intermediate_size",
-        "max_length": "max_position_embeddings", "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
-        "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
-        "segments": "type_vocab_size",
-    },
+    numbers={**NUMBERS, "embedding_width": "embedding_size"},
     defaults={
         "vocab_size": 30000, "embedding_size": 128, "hidden_size": 4096, "num_hidden_layers": 12,
         "num_attention_heads": 64, "intermediate_size": 16384, "max_position_embeddings": 512,

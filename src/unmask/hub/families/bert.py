@@ -17,19 +17,35 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
     return {}
 
 
+def encoder(theirs: str) -> dict[str, str]:
+    """What the embeddings and layers of BERT's kind are called there, behind a family's own name."""
+    return {
+        "backbone.embeddings.tokens": f"{theirs}.embeddings.word_embeddings",
+        "backbone.embeddings.positions": f"{theirs}.embeddings.position_embeddings",
+        "backbone.embeddings.segments": f"{theirs}.embeddings.token_type_embeddings",
+        "backbone.embeddings.norm": f"{theirs}.embeddings.LayerNorm",
+        "backbone.blocks.#.attention.qkv": f"{theirs}.encoder.layer.#.attention.self.{{query,key,value}}",
+        "backbone.blocks.#.attention.out": f"{theirs}.encoder.layer.#.attention.output.dense",
+        "backbone.blocks.#.attention_norm": f"{theirs}.encoder.layer.#.attention.output.LayerNorm",
+        "backbone.blocks.#.feed_forward.into": f"{theirs}.encoder.layer.#.intermediate.dense",
+        "backbone.blocks.#.feed_forward.out": f"{theirs}.encoder.layer.#.output.dense",
+        "backbone.blocks.#.feed_forward_norm": f"{theirs}.encoder.layer.#.output.LayerNorm",
+    }
+
+
+NUMBERS = {
+    "vocab_size": "vocab_size", "width": "hidden_size", "layers": "num_hidden_layers",
+    "heads": "num_attention_heads", "feed_forward": "intermediate_size", "max_length": "max_position_embeddings",
+    "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
+    "segments": "type_vocab_size",
+}  # fmt: skip
+"Our settings to those of theirs, of BERT's kind."
+
 FAMILY = Family(
     model_type="bert",
     rules={
-        "backbone.embeddings.tokens": "bert.embeddings.word_embeddings",
-        "backbone.embeddings.positions": "bert.embeddings.position_embeddings",
-        "backbone.embeddings.segments": "bert.embeddings.token_type_embeddings",
-        "backbone.embeddings.norm": "bert.embeddings.LayerNorm",
-        "backbone.blocks.#.attention.qkv": "bert.encoder.layer.#.attention.self.{query,key,value}",
-        "backbone.blocks.#.attention.out": "bert.encoder.layer.#.attention.output.dense",
-        "backbone.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
-        "backbone.blocks.#.feed_forward.into": "bert.encoder.layer.#.intermediate.dense",
-        "backbone.blocks.#.feed_forward.out": "bert.encoder.layer.#.output.dense",
-        "backbone.blocks.#.feed_forward_norm": "bert.encoder.layer.#.output.LayerNorm",
+        **encoder("bert"),
         "heads.masked_lm.dense": "cls.predictions.transform.dense",
         "heads.masked_lm.norm": "cls.predictions.transform.LayerNorm",
         "heads.masked_lm": "cls.predictions",
@@ -39,13 +55,7 @@ FAMILY = Family(
         "heads.task.classifier": "classifier",
     },
     prefix="bert.",
-    numbers={
-        "vocab_size": "vocab_size", "width": "hidden_size", "layers": "num_hidden_layers",
-        "heads": "num_attention_heads", "feed_forward": "intermediate_size", "max_length": "max_position_embeddings",
-        "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
-        "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
-        "segments": "type_vocab_size",
-    },
+    numbers=NUMBERS,
     defaults={
         "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
         "intermediate_size": 3072, "max_position_embeddings": 512, "initializer_range": 0.02,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.hub.families.bert import NUMBERS, encoder
 from unmask.hub.family import Config, Family, Head
 from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, ReplacedTokenHead
@@ -25,17 +26,8 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
 FAMILY = Family(
     model_type="electra",
     rules={
-        "backbone.embeddings.tokens": "electra.embeddings.word_embeddings",
-        "backbone.embeddings.positions": "electra.embeddings.position_embeddings",
-        "backbone.embeddings.segments": "electra.embeddings.token_type_embeddings",
-        "backbone.embeddings.norm": "electra.embeddings.LayerNorm",
+        **encoder("electra"),
         "backbone.projection": "electra.embeddings_project",
-        "backbone.blocks.#.attention.qkv": "electra.encoder.layer.#.attention.self.{query,key,value}",
-        "backbone.blocks.#.attention.out": "electra.encoder.layer.#.attention.output.dense",
-        "backbone.blocks.#.attention_norm": "electra.encoder.layer.#.attention.output.LayerNorm",
-        "backbone.blocks.#.feed_forward.into": "electra.encoder.layer.#.intermediate.dense",
-        "backbone.blocks.#.feed_forward.out": "electra.encoder.layer.#.output.dense",
-        "backbone.blocks.#.feed_forward_norm": "electra.encoder.layer.#.output.LayerNorm",
         "heads.replaced_token_detection.dense": "discriminator_predictions.dense",
         "heads.replaced_token_detection.choice": "discriminator_predictions.dense_prediction",
         "heads.masked_lm.dense": "generator_predictions.dense",
@@ -46,13 +38,7 @@ FAMILY = Family(
         "heads.task.classifier": "classifier",
     },
     prefix="electra.",
-    numbers={
-        "vocab_size": "vocab_size", "width": "hidden_size", "layers": "num_hidden_layers",
-        "heads": "num_attention_heads", "feed_forward": "intermediate_size", "max_length": "max_position_embeddings",
-        "init_std": "initializer_range", "dropout": "hidden_dropout_prob",
-        "attention_dropout": "attention_probs_dropout_prob", "norm_eps": "layer_norm_eps",
-        "segments": "type_vocab_size",
-    },
+    numbers=NUMBERS,
     defaults={
         "vocab_size": 30522, "embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12,
         "num_attention_heads": 4, "intermediate_size": 1024, "max_position_embeddings": 512, "initializer_range": 0.02,

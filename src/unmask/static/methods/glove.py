@@ -5,12 +5,14 @@ P pairs that occur, B in a batch, V vocabulary, D size, E = D + 2.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
+from unmask.errors import UserError
 from unmask.static.counting import Pairs, pairs, vocabulary
 from unmask.static.methods.base import Learned, Method, Sentences, Told
 from unmask.static.vectors import WordVectors
@@ -40,6 +42,10 @@ class Glove(Method):
         losses = []
         for epoch in range(self.epochs):
             losses.append(fit.epoch(epoch))
+            if not math.isfinite(losses[-1]):
+                raise UserError(
+                    f"--method.lr {self.lr}: the loss of pass {epoch + 1} is no number; a lower one would fit"
+                )
             told(epoch + 1, losses[-1])
         both = fit.words.values + fit.neighbours.values
         return Learned(WordVectors(words, both[:, :-2].numpy()), losses)
