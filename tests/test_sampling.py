@@ -13,7 +13,7 @@ from unmask.objectives.sentence_order import SentenceOrder
 from unmask.text.chance import Chance
 from unmask.text.ranges import stretches
 from unmask.text.sampling.cutting import cut
-from unmask.text.sampling.plan import INPUT_FORMATS, Plan, draw, formats
+from unmask.text.sampling.plan import INPUT_FORMATS, Plan, draw, formats, refuse_two_cutters
 from unmask.text.sampling.sequences import halves, single
 
 FORMATS = pytest.mark.parametrize("input_format", INPUT_FORMATS)
@@ -347,7 +347,7 @@ def test_formats_that_do_not_go_together_are_refused():
     ):
         formats(both, "full_sentences")
     with pytest.raises(UserError, match="next_sentence and sentence_order"):
-        formats({"next_sentence": NextSentence(), "sentence_order": SentenceOrder()})
+        refuse_two_cutters({"next_sentence": NextSentence(), "sentence_order": SentenceOrder()})
 
 
 def test_a_prepared_corpus_is_sampled_whole(tmp_path):

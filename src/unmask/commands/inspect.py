@@ -59,8 +59,13 @@ class Inspect(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if any(objective.mixing_rate is not None for objective in self.objectives.values()):
+            raise ValueError(
+                "a picture shows what is asked together; leave mixing_rate out, and show each objective alone"
+            )
         for objective in self.objectives.values():
             objective.beside(self.objectives)
+        plan.refuse_two_cutters(self.objectives)
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together
         return self
 

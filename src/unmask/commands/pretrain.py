@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from unmask.config import choice
 from unmask.models.shape import Shape
-from unmask.objectives.base import Objective, in_turn
+from unmask.objectives.base import Objective, in_turn, lots, refuse_mixing
 from unmask.presets import PRESETS, USUAL, name_of, resolve
 from unmask.text.sampling import plan
 from unmask.training.settings import Training
@@ -60,8 +60,12 @@ class Pretrain(Training):
             raise ValueError(f"{' and '.join(self.objectives)} cannot train {name_of(shape)}; --model could be {fits}")
         if self.length > shape.max_length:
             raise ValueError(f"length {self.length} is more than the model's max_length, {shape.max_length}")
+        refuse_mixing(self.objectives)
+        for together in lots(self.objectives):
+            plan.refuse_two_cutters(together)
+            for objective in together.values():
+                objective.beside(together)
         for objective in self.objectives.values():
-            objective.beside(self.objectives)
             if self.base is None:
                 objective.suits(objective.model(shape))
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together

@@ -61,6 +61,7 @@ class Batch:
     streams: dict[str, Sequences]
     targets: dict[str, Answers]
     states: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    lot: int = 0  # which objectives ask, where not all batches are asked the same
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,6 +79,7 @@ class Batch:
             {name: stream.to(device) for name, stream in self.streams.items()},
             {name: answers.to(device) for name, answers in self.targets.items()},
             {name: states.to(device, non_blocking=True) for name, states in self.states.items()},
+            self.lot,
         )
 
 

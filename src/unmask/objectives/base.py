@@ -53,6 +53,13 @@ class Objective(Config):
     "What a head's labels say, in words, where they are not tokens."
 
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
+    mixing_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the steps that ask this, where each step draws one of several objectives; none: every "
+        "step asks it",
+    )
 
     @property
     def samples(self) -> bool:
@@ -123,3 +130,27 @@ class Objective(Config):
 def in_turn(chosen: Mapping[str, Objective]) -> dict[str, Objective]:
     """The same objectives, each after those that it follows, and what decides first."""
     return dict(sorted(chosen.items(), key=lambda item: (bool(item[1].follows), not item[1].decides)))
+
+
+def lots(chosen: Mapping[str, Objective]) -> list[dict[str, Objective]]:
+    """What a step may ask together: all that have no mixing_rate and, where some have, one of those."""
+    return [
+        {name: o for name, o in chosen.items() if o.mixing_rate is None or name == drawn}
+        for drawn in [name for name, objective in chosen.items() if objective.mixing_rate is not None] or [""]
+    ]
+
+
+def refuse_mixing(chosen: Mapping[str, Objective]) -> None:
+    """Refuse, with a `ValueError`, shares of less or more than all steps, and heads that are weighed in two ways."""
+    shares = {name: objective.mixing_rate for name, objective in chosen.items() if objective.mixing_rate is not None}
+    if shares and abs(sum(shares.values()) - 1) > 1e-6:
+        told = " and ".join(f"{name}.mixing_rate {share:g}" for name, share in shares.items())
+        raise ValueError(
+            f"{told} add up to {sum(shares.values()):g}; one of them is drawn for each step, so 1 would fit"
+        )
+    weights: dict[str, tuple[str, float]] = {}
+    for name, objective in chosen.items():
+        for head, weight in objective.weights().items():
+            other, theirs = weights.setdefault(head, (name, weight))
+            if theirs != weight:
+                raise ValueError(f"{other} and {name} are answered by one head, {head}; give both the same weight")

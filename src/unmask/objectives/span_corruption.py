@@ -6,13 +6,12 @@ T tokens, N sequences.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from unmask.errors import UserError
-from unmask.objectives._rewriting import Rewriting
+from unmask.objectives._rewriting import Marking
 from unmask.text.chance import Chance, again, fraction
 from unmask.text.corruption import masking, rewriting
 from unmask.text.corruption import sentinels as marks
@@ -42,7 +41,7 @@ STYLES: dict[Style, _Parts] = {
 }
 
 
-class SpanCorruption(Rewriting):
+class SpanCorruption(Marking):
     """Write what is hidden of a text: each span behind the mark that stands in its place (T5).
 
     The other styles are those it was compared with. replace_spans hides single tokens, and what stands side by side is
@@ -50,25 +49,15 @@ class SpanCorruption(Rewriting):
     first mark in the place of each token, bert_style a random token one time in ten, and ask for the whole text.
     """
 
-    begins: ClassVar[Literal["pad", "sep", "mask"]] = "pad"
-    input_formats: ClassVar[tuple[str, ...]] = ("full_sentences", "doc_sentences")
-
     style: Style = Field("random_spans", description="What is hidden, what stands in its place, and what is asked")
     rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are hidden")
     span: float = Field(3.0, ge=1, le=50, description="Tokens of a span on average, with random_spans")
-    sentinels: int = Field(
-        100, ge=2, le=10_000, description="Marks that the vocabulary has for spans; it is given them"
-    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.style != "random_spans" and "span" in self.model_fields_set and self.span != 3:
             raise ValueError(f"span belongs to style random_spans; with {self.style} each token is hidden by itself")
         return self
-
-    def extra_tokens(self) -> tuple[str, ...]:
-        """The marks."""
-        return tuple(map(sentinel, range(self.sentinels)))
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Hide something of each text, and ask the decoder for it."""
@@ -88,22 +77,9 @@ class SpanCorruption(Rewriting):
     def _with_sentinels(
         self, stream: Stream, tokenizer: Tokenizer, chance: Chance
     ) -> tuple[Stream, tuple[Array, Array]]:
-        """A unique mark for each span, in both texts. The last mark ends what is asked for."""
-        ids = tokenizer.ids(self.extra_tokens())
-        numbers, mask = marks.number(stream, self._hidden(stream, chance), len(ids) - 1)
-        self._refuse_too_few(stream)
-        told = marks.told(stream, mask, numbers, ids, tokenizer.sep)
-        return marks.replaced(stream, mask, numbers, ids), told
-
-    def _refuse_too_few(self, stream: Stream) -> None:
-        """Chance may draw a few spans more than usual, which are then left to be seen; many would be another rate."""
-        longest = int(stream.lengths.max())
-        usual = longest * self.rate * (1 / self.span if STYLES[self.style].spans else 1 - self.rate)
-        if usual > self.sentinels - 1:
-            raise UserError(
-                f"--objective.span_corruption.sentinels {self.sentinels}: a text of {longest} tokens has about "
-                f"{usual:.0f} spans; {int(1.2 * usual) + 2} would fit"
-            )
+        """A unique mark for each span, in both texts."""
+        spans = self.rate * (1 / self.span if STYLES[self.style].spans else 1 - self.rate)
+        return self.marked(stream, self._hidden(stream, chance), int(stream.lengths.max()) * spans, tokenizer)
 
     def _dropped(self, stream: Stream, tokenizer: Tokenizer, chance: Chance) -> tuple[Stream, tuple[Array, Array]]:
         """No mark in either text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from unmask.nn import dropout
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network, evaluating
-from unmask.objectives.base import Objective
+from unmask.objectives.base import Objective, lots
 from unmask.runs.frequency import by_frequency
+from unmask.text.chance import generator
 from unmask.text.example import Array, Example, Stream, Targets
 from unmask.text.sampling.plan import Plan, draw
 from unmask.text.tokens.tokenizer import Tokenizer
@@ -58,6 +60,8 @@ class Pretraining:
         placement: Placement,
     ):
         self.network, self.objectives, self.plan, self.held_out = network, list(objectives.values()), plan, held_out
+        self.lots = [list(together.values()) for together in lots(objectives)]
+        self.rates = np.cumsum([o.mixing_rate for o in self.objectives if o.mixing_rate is not None])
         self.settings, self.placement = settings, placement
         self.weights = {head: weight for o in self.objectives for head, weight in o.weights().items()}
         self.steps_per_epoch = plan.rows / plan.rows_per_step
@@ -72,12 +76,17 @@ class Pretraining:
         """This rank's part of a step, in as many pieces as are accumulated; a share ``done`` of all steps is behind."""
         pieces = self.settings.accumulate
         places = range(self.placement.rank * pieces, (self.placement.rank + 1) * pieces)
-        asked = [objective.at(done) for objective in self.objectives]
-        return [self._batch(self.plan, asked, step, place, self.placement.world * pieces) for place in places]
+        world, lot = self.placement.world * pieces, self._drawn(step)
+        return [self._batch(self.plan, lot, done, step, place, world) for place in places]
+
+    def _drawn(self, step: int) -> int:
+        """Which objectives this step asks: by their rates, the same on all ranks."""
+        drawn = generator("objective", self.settings.seed, step).random() if len(self.lots) > 1 else 0.0
+        return int(np.searchsorted(self.rates[:-1], drawn, "right"))
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
-        """Every objective's sums and counts."""
-        return {name: loss for o in self.objectives for name, loss in o.loss(self.network, batch).items()}
+        """The sums and counts of every objective that asks."""
+        return {name: loss for o in self.lots[batch.lot] for name, loss in o.loss(self.network, batch).items()}
 
     def evaluate(self) -> dict[str, float]:
         """Mean losses and accuracies on held-out text, corrupted the same way each time."""
@@ -98,7 +107,7 @@ class Pretraining:
 
     def _decided(self, batch: Batch) -> Batch:
         """With the answers settled that hang on what the network itself says."""
-        if deciding := [o for o in self.objectives if o.decides]:
+        if deciding := [o for o in self.lots[batch.lot] if o.decides]:
             on_device = batch.to(self.placement.device)
             with evaluating(self.network):
                 for objective in deciding:
@@ -157,10 +166,11 @@ class Pretraining:
         if self.held_out is None:
             return
         whole = int(np.ceil(self.held_out.rows / self.held_out.rows_per_step))
-        asked = [objective.at(1.0) for objective in self.objectives]
         for step in range(min(HELD_OUT_STEPS, whole)):
-            yield self._batch(self.held_out, asked, step, 0, 1)
+            for lot in range(len(self.lots)):
+                yield self._batch(self.held_out, lot, 1.0, step, 0, 1)
 
-    def _batch(self, plan: Plan, asked: list[Objective], step: int, rank: int, world: int) -> Batch:
+    def _batch(self, plan: Plan, lot: int, done: float, step: int, rank: int, world: int) -> Batch:
+        asked = [objective.at(done) for objective in self.lots[lot]]
         example = draw(plan, asked, plan.corpus.tokenizer, self.settings.seed, step, rank=rank, world=world)
-        return collate(example, plan.length)
+        return replace(collate(example, plan.length), lot=lot)

@@ -13,8 +13,8 @@ from unmask.text.chance import Chance
 from unmask.text.example import Array, Stream
 
 
-def random_spans(stream: Stream, chance: Chance, rate: float, mean: float) -> Array:
-    """[T] bool: hidden. As the release's ``random_spans_noise_mask`` draws it.
+def random_spans(stream: Stream, chance: Chance, rate: float | Array, mean: float | Array) -> Array:
+    """[T] bool: hidden. As the release's ``random_spans_noise_mask`` draws it; rate and mean may be each text's own [N].
 
     How many tokens of a text are hidden, and in how many spans, depends on its length alone. How long each span is, and
     how much stands between two of them, is drawn: all ways to part so many tokens into so many spans are as likely. A

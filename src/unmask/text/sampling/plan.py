@@ -57,11 +57,8 @@ def formats(objectives: Mapping[str, Sampler], input_format: str | None = None) 
     """The input formats that all objectives can learn from, the usual one first.
 
     Raises:
-        UserError: no format is left, the one asked for does not fit, or two objectives each want their own sequences.
+        UserError: no format is left, or the one asked for does not fit.
     """
-    own = [name for name, objective in objectives.items() if objective.samples]
-    if len(own) > 1:
-        raise UserError(f"objective: {' and '.join(own)} each cut sequences their own way; choose one of them")
     fit = [form for form in USUAL if all(form in objective.input_formats for objective in objectives.values())]
     if not fit:
         raise UserError(f"objective: {' and '.join(objectives)} have no input format in common; choose one of them")
@@ -69,6 +66,13 @@ def formats(objectives: Mapping[str, Sampler], input_format: str | None = None) 
         against = [name for name, o in objectives.items() if input_format not in o.input_formats]
         raise UserError(f"input_format: {' and '.join(against)} cannot use {input_format}; fitting: {', '.join(fit)}")
     return fit if input_format is None else [input_format]
+
+
+def refuse_two_cutters(together: Mapping[str, Sampler]) -> None:
+    """Raise a `UserError` where two objectives that are asked together each want their own sequences."""
+    own = [name for name, objective in together.items() if objective.samples]
+    if len(own) > 1:
+        raise UserError(f"objective: {' and '.join(own)} each cut sequences their own way; choose one of them")
 
 
 class Plan:

@@ -1,0 +1,144 @@
+"""What UL2 promises of its denoisers, and several objectives of which one is drawn for each step."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fake_corpus import corpus_of
+from test_span_corruption import drawn, rebuilt
+from unmask.commands.inspect import Inspect
+from unmask.commands.pretrain import Pretrain
+from unmask.errors import UserError
+from unmask.inference.building import network_of
+from unmask.objectives.mixture_of_denoisers import DENOISERS, MODES, MixtureOfDenoisers
+from unmask.objectives.span_corruption import SpanCorruption
+from unmask.runs.pretraining import Pretraining
+from unmask.text.sampling.plan import Plan
+from unmask.training.placement import Placement
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return corpus_of(shards=2, documents=40, sentences=30, words=8)
+
+
+@pytest.fixture(scope="module")
+def denoised(corpus):
+    """By text: its mode, the lengths of the spans that were hidden, what was read, what is asked, the text."""
+    texts, read, written, tokenizer = drawn(MixtureOfDenoisers(), corpus, rows=150, form="doc_sentences")
+    modes, marks = (tokenizer.ids(names).tolist() for names in (MODES, tokenizer.extra[len(MODES) :]))
+    found = []
+    for text, given, told in zip(texts, read, written, strict=True):
+        (mode,) = set(given) & set(modes)
+        assert given.index(mode) == 1, "behind [CLS]"
+        begins = [place for place, token in enumerate(told) if token in marks]
+        rest = [token for token in given if token != mode]
+        assert rebuilt(rest, told, marks) == text
+        found.append((modes.index(mode), np.diff(begins) - 1, len(text) - 2))
+    return found
+
+
+def test_each_denoiser_is_drawn_as_often_and_hides_as_it_says(denoised):
+    """How many tokens and spans tell which of the seven it was: a mode's texts are of its own denoisers alone."""
+    counts = np.zeros(len(DENOISERS))
+    for mode, spans, length in denoised:
+        if length < 100:
+            continue
+        here = [n for n, denoiser in enumerate(DENOISERS) if _asked(denoiser, length) == (spans.sum(), len(spans))]
+        assert [MODES[mode]] == list({DENOISERS[n].mode for n in here})
+        counts[here] += 1 / len(here)
+    assert counts.sum() > 100
+    expected = counts.sum() / len(DENOISERS)
+    assert ((counts - expected) ** 2 / expected).sum() < 16.8, "chi squared, 6 degrees of freedom, 1 %"
+
+
+def _asked(denoiser, length):
+    """Tokens and spans that are hidden of a text, as T5's code rounds them."""
+    hidden = round(length * denoiser.rate)
+    return hidden, max(round(hidden / denoiser.span), 1)
+
+
+def test_a_prefix_is_what_is_left_where_the_end_is_hidden(denoised):
+    for mode, spans, length in denoised:
+        if MODES[mode] == "[S]":
+            assert len(spans) == 1 and spans[0] == max(round(length / 4), 1)
+
+
+def test_more_spans_than_marks_are_refused(corpus):
+    with pytest.raises(UserError, match=r"mixture_of_denoisers.sentinels 5: .* about 21 spans; 27 would fit"):
+        drawn(MixtureOfDenoisers(sentinels=5), corpus)
+
+
+class TestShares:
+    """Objectives of which each step asks one."""
+
+    ASKED = {"masked_lm": {"mixing_rate": 0.75}, "contrastive": {"mixing_rate": 0.25}}
+
+    def test_each_step_asks_one_as_often_as_its_share_says(self, corpus):
+        work = pretraining(corpus, self.ASKED)
+        asked = [tuple(work.batches(step)[0].targets) for step in range(400)]
+        assert set(asked) == {("masked_lm",), ("contrastive",)}
+        assert abs(asked.count(("masked_lm",)) - 300) < 4 * 400**0.5 * (0.75 * 0.25) ** 0.5
+        assert asked[:20] == [tuple(work.batches(step)[0].targets) for step in range(20)], "by the step alone"
+
+    def test_what_has_no_share_is_asked_in_every_step(self, corpus):
+        given = {"masked_lm": {}, "next_sentence": {"mixing_rate": 0.5}, "sentence_order": {"mixing_rate": 0.5}}
+        work = pretraining(corpus, given)
+        asked = {tuple(sorted(work.batches(step)[0].targets)) for step in range(30)}
+        assert asked == {("masked_lm", "next_sentence"), ("masked_lm", "sentence_order")}
+
+    def test_all_are_asked_of_held_out_text_and_of_frequencies(self, corpus):
+        work = pretraining(corpus, self.ASKED)
+        figures = work.evaluate()
+        assert {"loss/masked_lm", "loss/contrastive"} <= set(figures)
+        assert figures["loss"] == pytest.approx(figures["loss/masked_lm"] + figures["loss/contrastive"])
+        assert "loss/masked_lm" in work.by_frequency()
+
+    def test_one_head_that_two_objectives_ask(self, corpus):
+        """Decoders are asked for one text in a step, for different ones in different steps; their losses are one mean."""
+        given = {"span_corruption": {"mixing_rate": 0.5}, "prefix_lm": {"mixing_rate": 0.5}}
+        work = pretraining(corpus, given, "t5-tiny")
+        marks = set(work.plan.corpus.tokenizer.ids(SpanCorruption().extra_tokens()).tolist())
+        batches = [work.batches(step)[0] for step in range(20)]
+        marked = [bool(marks & set(batch.streams["encoder"].tokens.tolist())) for batch in batches]
+        assert True in marked and False in marked
+        assert all(list(work.losses(batch)) == ["decoder_lm"] for batch in batches)
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"masked_lm": {"mixing_rate": 0.5}}, r"masked_lm.mixing_rate 0.5 add up to 0.5; .* so 1 would fit"),
+            ({"masked_lm": {"mixing_rate": 0.5}, "contrastive": {"mixing_rate": 0.6}}, "add up to 1.1"),
+            ({"masked_lm": {"mixing_rate": 1.0}}, "less than 1"),
+            (
+                {"span_corruption": {}, "prefix_lm": {"mixing_rate": 0.5}, "deshuffling": {"mixing_rate": 0.5}},
+                "asked for one text",
+            ),
+            (
+                {"masked_lm": {"unit": "span", "mixing_rate": 0.5}, "span_boundary": {"mixing_rate": 0.5}},
+                "span_boundary",
+            ),
+            (
+                {"span_corruption": {"mixing_rate": 0.5, "weight": 2.0}, "prefix_lm": {"mixing_rate": 0.5}},
+                "one head, decoder_lm; give both the same weight",
+            ),
+        ],
+    )
+    def test_what_does_not_go_together_is_refused(self, given, told):
+        with pytest.raises(ValidationError, match=told):
+            Pretrain(corpus="corpus", out="out", objective=given)
+
+    def test_a_picture_shows_what_is_asked_together(self):
+        with pytest.raises(ValidationError, match="leave mixing_rate out"):
+            Inspect(what="corruption", texts=["a text"], objective=self.ASKED)
+
+
+def pretraining(corpus, given, model="bert-tiny"):
+    """What the loop is given."""
+    config = Pretrain(corpus="corpus", out="out", model=model, length=64, batch_size=4, objective=given)
+    corpus.tokenizer = corpus.tokenizer.plus(config.extra_tokens)
+    config = config.resolved(corpus.tokenizer.size)
+    plan = Plan(corpus, config.input_format, 64, 4)
+    network, place = network_of(config.shape, config.objectives.values()), Placement(torch.device("cpu"), torch.float32)
+    return Pretraining(network, config.objectives, plan, plan, config, place)
