@@ -494,6 +494,17 @@ def test_a_pickle_dressed_as_safetensors_is_not_opened(bert, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_none(tmp_path, length):
+    path = tmp_path / "model.safetensors"
+    for n in range(length):
+        save_file({"x": torch.ones(2)}, path, {"note": "a" * n})
+        if path.read_bytes()[:2] == length.to_bytes(2, "little"):
+            assert weights.read(path)["x"].tolist() == [1, 1]
+            return
+    raise AssertionError("no header was that long")
+
+
 def test_a_pickle_alone_is_not_opened(bert):
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
     refused(bert, "pytorch_model.bin", "pickle")

@@ -16,6 +16,7 @@ from unmask.errors import UserError
 from unmask.training.checkpoint import read_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  # how they begin, bare and zipped
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 Sizes = Mapping[str, tuple[int, ...]]
 
@@ -28,8 +29,9 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     if path.is_file():
         with path.open("rb") as file:
-            begin = file.read(8)
-        if begin[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or begin[:4] == b"PK\x03\x04":
+            begin = file.read(9)
+        # eight bytes for the header's length can look like a pickle's first two; behind them a header begins
+        if begin[8:] != b"{" and begin.startswith(PICKLES):
             raise UserError(f"{path}: a pickle, which could run code and is never opened; save it as safetensors")
     return read_tensors(path)
 
