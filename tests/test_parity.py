@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.hub.families import FAMILIES
 from unmask.hub.names import to_theirs
 from unmask.hub.shapes import write_shape
 from unmask.models.encoder import Encoder
@@ -20,6 +21,8 @@ from unmask.text.example import Example, Stream, Targets
 
 transformers = pytest.importorskip("transformers")
 NEAR = 1e-5
+PAD = 1
+"""As in RoBERTa's vocabulary, whose positions are counted behind it."""
 
 BERT = Shape(
     vocab_size=199,
@@ -39,6 +42,14 @@ MODERNBERT = Shape(
 ALBERT = BERT.model_copy(
     update={"family": "albert", "layer_sharing": "all", "embedding_width": 20, "activation": "gelu_tanh"}
 )
+ROBERTA = BERT.model_copy(update={"family": "roberta", "segments": 1, "norm_eps": 1e-5})
+DISTILBERT = BERT.model_copy(update={"family": "distilbert", "segments": 0})
+MASKED_LM = {
+    "modernbert": "ModernBertForMaskedLM",
+    "roberta": "RobertaForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM",
+}
+"""Their class with that one head."""
 PAIRS = {
     "bert": ("BertForPreTraining", "next_sentence", "seq_relationship_logits"),
     "albert": ("AlbertForPreTraining", "sentence_order", "sop_logits"),
@@ -46,7 +57,12 @@ PAIRS = {
 """Their class with two heads, our name of the second and theirs of what it says."""
 CASES = {
     "bert": (BERT, [7, 31, 1, 64, 12]),
+    "bert without segments": (BERT, [7, 31, 1, 64, 12]),
     "albert": (ALBERT, [7, 31, 1, 64, 12]),
+    "roberta": (ROBERTA, [7, 31, 1, 64, 12]),
+    "roberta without segments": (ROBERTA, [7, 31, 1, 64, 12]),
+    "roberta with two segments": (ROBERTA.model_copy(update={"segments": 2}), [7, 31, 1, 64, 12]),
+    "distilbert": (DISTILBERT, [7, 31, 1, 64, 12]),
     "modernbert": (MODERNBERT, [7, 31, 1, 64, 12]),
     "modernbert beyond its window": (MODERNBERT, [300, 40, 131, 9]),
     "modernbert with biases": (
@@ -81,25 +97,21 @@ def network_of(shape):
 
 def reference_of(network, shape):
     """Transformers' class, given our weights by its own strict loading."""
-    settings = {**write_shape(shape, "config.json"), "pad_token_id": 0, "attn_implementation": "eager"}
-    if shape.family in PAIRS:
-        cls = getattr(transformers, PAIRS[shape.family][0])
-        model = cls(cls.config_class(**settings))
-    else:
-        ids = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
-        model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**settings, **ids))
-    theirs = to_theirs(shape, dict(network.named_parameters()))
-    tied = {f"{layer}.{leaf}" for layer in ("cls.predictions.decoder", "predictions.decoder", "decoder")
-            for leaf in ("weight", "bias")}  # fmt: skip
+    settings = {**write_shape(shape, "config.json", PAD), "pad_token_id": PAD, "attn_implementation": "eager"}
+    ids = {"bos_token_id": 0, "cls_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
+    cls = getattr(transformers, PAIRS[shape.family][0] if shape.family in PAIRS else MASKED_LM[shape.family])
+    model = cls(cls.config_class(**settings, **ids))
+    theirs = to_theirs(shape, dict(network.named_parameters()), PAD)
+    tied = {f"{FAMILIES[shape.family].vocabulary}.{leaf}" for leaf in ("weight", "bias")}
     missing, unexpected = model.load_state_dict({n: t.detach().clone() for n, t in theirs.items()}, strict=False)
     assert set(missing) <= tied and not unexpected
     return model
 
 
-def texts_of(shape, lengths):
+def texts_of(shape, lengths, told=True):
     rng = np.random.default_rng(3)
     tokens = rng.integers(3, shape.vocab_size, sum(lengths)).astype(np.int32)
-    segments = rng.integers(0, 2, sum(lengths)) if shape.segments else None
+    segments = rng.integers(0, shape.segments, sum(lengths)) if shape.segments and told else None
     return Stream(tokens, np.array(lengths), segments)
 
 
@@ -114,7 +126,7 @@ def run_reference(model, stream):
     lengths = stream.lengths
     mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
     segments = {} if stream.segments is None else {"token_type_ids": padded(stream.segments, lengths)}
-    ids = padded(stream.tokens, lengths)
+    ids = padded(stream.tokens, lengths, PAD)
     return mask, model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, **segments)
 
 
@@ -133,7 +145,7 @@ def test_states_and_logits(case, training):
     shape, lengths = CASES[case]
     network = network_of(shape).train(training)
     model = reference_of(network, shape).train(training)
-    stream = texts_of(shape, lengths)
+    stream = texts_of(shape, lengths, "without segments" not in case)
     with torch.no_grad():
         mask, theirs = run_reference(model, stream)
         batch = ours_of(stream)
@@ -154,7 +166,7 @@ def test_gradients_of_every_parameter(case):
     shape, lengths = CASES[case]
     network = network_of(shape).train()
     model = reference_of(network, shape).train()
-    stream = texts_of(shape, lengths)
+    stream = texts_of(shape, lengths, "without segments" not in case)
     batch = ours_of(stream)
     heads = list(network.heads)
     sum(loss.total / loss.count for loss in network.answer(batch, heads).values()).backward()
@@ -167,7 +179,7 @@ def test_gradients_of_every_parameter(case):
         loss = loss + torch.nn.functional.cross_entropy(theirs[said], batch.targets[name].labels)
     loss.backward()
 
-    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()})
+    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()}, PAD)
     reference = {name: p.grad for name, p in model.named_parameters()}
     reference.pop("decoder.weight", None)
     assert set(mine) == set(reference)
@@ -194,6 +206,13 @@ def test_without_dropout_training_is_evaluating():
         network, batch = network_of(shape), ours_of(texts_of(shape, lengths))
         sequences = batch.streams["encoder"]
         assert torch.equal(network.train().backbone(sequences), network.eval().backbone(sequences))
+
+
+def test_where_all_segments_have_one_vector_all_are_text_a():
+    network, stream = network_of(ROBERTA), texts_of(ROBERTA, [9, 4])
+    pair = Stream(stream.tokens, stream.lengths, np.arange(13) % 2)
+    alone, paired = (ours_of(given).streams["encoder"] for given in (stream, pair))
+    assert torch.equal(network.backbone(alone), network.backbone(paired))
 
 
 def test_with_dropout_training_is_not_evaluating():

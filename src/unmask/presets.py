@@ -1,6 +1,10 @@
 """Models by name: ``bert-base``, ``modernbert-mini``, …
 
 BERT: Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
+RoBERTa: Liu 2019 (1907.11692: base, large); tiny, mini and small are BERT's. All segments have one vector, as Hugging
+Face's have.
+DistilBERT: Sanh 2019 (1910.01108: base); tiny and mini are BERT's.
+TinyBERT: Jiao 2020 (1909.10351: 4 and 6 layers), which is a BERT.
 ModernBERT: Warner 2024 (2412.13663: base, large) and Weller 2025 (Ettin, 2507.11412: mini is its 17M, small its 32M);
 tiny follows their proportions.
 ELECTRA: Clark 2020 (2003.10555); tiny is BERT's with embeddings half as wide.
@@ -26,6 +30,15 @@ from unmask.models.shape import Shape
 
 def _bert(layers: int, width: int) -> Shape:
     return Shape(layers=layers, width=width, heads=width // 64, feed_forward=4 * width)
+
+
+def _roberta(layers: int, width: int) -> Shape:
+    others = {"family": "roberta", "vocab_size": 50265, "segments": 1, "norm_eps": 1e-5}
+    return _bert(layers, width).model_copy(update=others)
+
+
+def _distilbert(layers: int, width: int) -> Shape:
+    return _bert(layers, width).model_copy(update={"family": "distilbert", "segments": 0})
 
 
 def _gpt2(layers: int, width: int) -> Shape:
@@ -115,6 +128,16 @@ PRESETS: dict[str, Shape] = {
     "bert-small": _bert(4, 512),
     "bert-base": _bert(12, 768),
     "bert-large": _bert(24, 1024),
+    "roberta-tiny": _roberta(2, 128),
+    "roberta-mini": _roberta(4, 256),
+    "roberta-small": _roberta(4, 512),
+    "roberta-base": _roberta(12, 768),
+    "roberta-large": _roberta(24, 1024),
+    "distilbert-tiny": _distilbert(2, 128),
+    "distilbert-mini": _distilbert(4, 256),
+    "distilbert-base": _distilbert(6, 768),
+    "tinybert-4": Shape(layers=4, width=312, heads=12, feed_forward=1200),
+    "tinybert-6": _bert(6, 768),
     "modernbert-tiny": _modernbert(4, 128, 192),
     "modernbert-mini": _modernbert(7, 256, 384),
     "modernbert-small": _modernbert(10, 384, 576),
@@ -167,6 +190,16 @@ PAPERS: dict[str, str] = {
     "bert-small": "Turc 2019 (1908.08962)",
     "bert-base": "Devlin 2018 (1810.04805)",
     "bert-large": "Devlin 2018 (1810.04805)",
+    "roberta-tiny": "in proportion to Liu 2019",
+    "roberta-mini": "in proportion to Liu 2019",
+    "roberta-small": "in proportion to Liu 2019",
+    "roberta-base": "Liu 2019 (1907.11692)",
+    "roberta-large": "Liu 2019 (1907.11692)",
+    "distilbert-tiny": "in proportion to Sanh 2019",
+    "distilbert-mini": "in proportion to Sanh 2019",
+    "distilbert-base": "Sanh 2019 (1910.01108)",
+    "tinybert-4": "Jiao 2020 (1909.10351)",
+    "tinybert-6": "Jiao 2020 (1909.10351)",
     "modernbert-tiny": "in proportion to Weller 2025",
     "modernbert-mini": "Weller 2025 (2507.11412)",
     "modernbert-small": "Weller 2025 (2507.11412)",

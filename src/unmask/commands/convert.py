@@ -98,7 +98,7 @@ def _write_run(model: Model, src: str, out: Path) -> list[str]:
         raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
     config = Converted(converted_from=src, model=model.shape, objective=_objectives(model))
     Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
-    model.tokenizer.save(out, segments=bool(model.shape.segments))
+    model.tokenizer.save(out, segments=model.shape.segments > 1)
     (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return []
 
@@ -119,6 +119,7 @@ def _check(model: Model, out: Path, to: str) -> list[str]:
 
     again = load(out, device="cpu")
     ids = torch.arange(min(model.shape.max_length, 200)) * 7919 % model.tokenizer.size
+    ids[ids == model.tokenizer.pad] = model.tokenizer.sep  # some count no place for a padding
     # of a task's model they know the states, and a head of GPT-2's that is nothing but the embeddings
     heads = [head for head in again.heads if head in model.heads]
     before, after = _outputs(model, ids, heads), _outputs(again, ids, heads)

@@ -14,6 +14,8 @@ from unmask.models.shape import Shape
 
 Config = Mapping[str, Any]
 "What a ``config.json`` says."
+AFTER_PADDING = "+pad"
+"The mark of a table of positions that are counted behind the padding's id, as fairseq does: see `hub.names`."
 
 
 def _nothing(*_: object) -> dict[str, Any]:
@@ -63,6 +65,11 @@ class Family:
         """What the names of the backbone's weights begin with."""
         whole = (self.prefix,) if self.prefix else tuple(rule.split(".")[0] + "." for rule in self._backbone)
         return tuple(dict.fromkeys(whole))
+
+    @property
+    def after_padding(self) -> bool:
+        """Whether positions are counted behind the padding's id."""
+        return any(rule.endswith(f"^{AFTER_PADDING}") for rule in self.rules.values())
 
     @property
     def _backbone(self) -> list[str]:

@@ -17,7 +17,7 @@ from unmask.errors import UserError
 from unmask.hub.families import FAMILIES
 from unmask.hub.family import Head
 from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs
-from unmask.hub.shapes import read_shape, write_shape
+from unmask.hub.shapes import padding, read_shape, write_shape
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
@@ -57,10 +57,10 @@ def read(folder: Path) -> Found:
     tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
     shape = _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
     heads = [name for name, head in family.heads.items() if _there(shape, head, tensors)]
-    sizes = _sizes(shape, heads)
-    left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape, sizes))
+    sizes, pad = _sizes(shape, heads), padding(config, family, folder / "config.json")
+    left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape, sizes, pad))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
-    ours = to_ours(shape.family, tensors, list(sizes))
+    ours = to_ours(shape.family, tensors, list(sizes), pad)
     notes = [f"no {head} head: {folder} holds none" for head in heads_of(shape) if head not in heads]
     notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
     stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
@@ -92,17 +92,17 @@ def write(
     """
     if shape.family not in FAMILIES:
         raise UserError(f"Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
-    found = to_theirs(shape, tensors)
+    found = to_theirs(shape, tensors, tokenizer.pad)
     config = {
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
-        **write_shape(shape, Path("config.json")),
+        **write_shape(shape, Path("config.json"), tokenizer.pad),
         **{them: getattr(tokenizer, ours) for them, ours in FAMILIES[shape.family].ids.items()},
         **({} if begins is None else {"decoder_start_token_id": begins}),
         **(task.described() if task else {}),
     }
     with whole_folder(folder) as beside:
-        tokenizer.save(beside, segments=bool(shape.segments))
+        tokenizer.save(beside, segments=shape.segments > 1)
         weights.write(beside / "model.safetensors", found)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
     lost = sorted({tuple(name.split(".")[:2]) for name in tensors if not theirs(shape.family, name)})
@@ -202,10 +202,10 @@ def _sizes(shape: Shape, heads: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 
-def _their_sizes(shape: Shape, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _their_sizes(shape: Shape, sizes: Mapping[str, tuple[int, ...]], pad: int) -> dict[str, tuple[int, ...]]:
     """The same weights by their names."""
     ours = {name: torch.empty(size, device="meta") for name, size in sizes.items()}
-    return {name: tuple(tensor.shape) for name, tensor in to_theirs(shape, ours).items()}
+    return {name: tuple(tensor.shape) for name, tensor in to_theirs(shape, ours, pad).items()}
 
 
 def _left_out(path: Path, family: str, tensors: Iterable[str], taken: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ the first dimension. Every row names a module, whose ``weight`` and ``bias`` kee
 
 At its end marks may say what to do for the form they hold it in, one after another. ``^T``: turn it over. ``^H``: part
 its columns by heads, [D, H*W] as [D, H, W]. ``^1``: give it one more dimension, of 1. ``^+2``: put it behind two rows
-that nothing reads.
+that nothing reads; ``^+pad``: behind as many as lead up to the padding's id, and its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unmask.hub.families import FAMILIES
+from unmask.hub.family import AFTER_PADDING
 from unmask.models.shape import Shape
 
 
@@ -47,11 +48,11 @@ def numberless(name: str) -> str:
     return re.sub(r"\.\d+\.", ".#.", name)
 
 
-def sent(shape: Shape, ours: str, tensor: Tensor) -> Tensor:
-    """A weight of ours in the form they hold it."""
+def sent(shape: Shape, ours: str, tensor: Tensor, pad: int) -> Tensor:
+    """A weight of ours in the form they hold it, where the padding has this id."""
     for mark in _marks(shape.family, ours):
         if mark.startswith("+"):
-            tensor = torch.cat([tensor.new_zeros(int(mark), tensor.shape[1]), tensor])
+            tensor = torch.cat([tensor.new_zeros(_ahead(mark, pad), tensor.shape[1]), tensor])
         elif mark == "H":
             tensor = tensor.reshape(len(tensor), shape.heads, -1)
         else:
@@ -59,11 +60,11 @@ def sent(shape: Shape, ours: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def taken(family: str, ours: str, tensor: Tensor) -> Tensor:
+def taken(family: str, ours: str, tensor: Tensor, pad: int) -> Tensor:
     """One of theirs in the form we hold it."""
     for mark in reversed(_marks(family, ours)):
         if mark.startswith("+"):
-            tensor = tensor[int(mark) :].clone()
+            tensor = tensor[_ahead(mark, pad) :].clone()
         elif mark == "H":
             tensor = tensor.flatten(1)
         else:
@@ -72,26 +73,37 @@ def taken(family: str, ours: str, tensor: Tensor) -> Tensor:
 
 
 def _marks(family: str, ours: str) -> list[str]:
-    return re.findall(r"[TH1]|\+\d+", (_rule(family, ours)[0] or "").partition("^")[2])
+    return re.findall(r"[TH1]|\+\d+|\+pad", (_rule(family, ours)[0] or "").partition("^")[2])
+
+
+def _ahead(mark: str, pad: int) -> int:
+    """How many rows nothing reads."""
+    return pad + 1 if mark == AFTER_PADDING else int(mark)
 
 
 def _turned(tensor: Tensor) -> Tensor:
     return tensor.t().contiguous() if tensor.dim() == 2 else tensor
 
 
-def to_theirs(shape: Shape, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights under their names, joined ones taken apart. What they have no name for is left out."""
+def to_theirs(shape: Shape, tensors: Mapping[str, Tensor], pad: int = 0) -> dict[str, Tensor]:
+    """Our weights under their names, joined ones taken apart. What they have no name for is left out.
+
+    Args:
+        shape: the model's.
+        tensors: our weights by our names.
+        pad: the padding's id, behind which some count positions.
+    """
     found: dict[str, Tensor] = {}
     for ours, tensor in tensors.items():
         names = theirs(shape.family, ours)
-        found |= zip(names, sent(shape, ours, tensor).chunk(len(names)), strict=True) if names else ()
+        found |= zip(names, sent(shape, ours, tensor, pad).chunk(len(names)), strict=True) if names else ()
     return found
 
 
-def to_ours(family: str, tensors: Mapping[str, Tensor], wanted: list[str]) -> dict[str, Tensor]:
+def to_ours(family: str, tensors: Mapping[str, Tensor], wanted: list[str], pad: int = 0) -> dict[str, Tensor]:
     """Those of our weights whose parts are all there, joined."""
     return {
-        ours: taken(family, ours, _joined([tensors[name] for name in names]))
+        ours: taken(family, ours, _joined([tensors[name] for name in names]), pad)
         for ours in wanted
         if (names := theirs(family, ours)) and all(name in tensors for name in names)
     }

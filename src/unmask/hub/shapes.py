@@ -36,6 +36,8 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     try:
         whole = {**family.defaults, **config}
         numbers = {us: whole[them] for us, them in family.numbers.items()}
+        if family.after_padding:
+            numbers["max_length"] -= padding(config, family, path) + 1
         return Shape(**{"family": name, **family.parts, **numbers, **family.read(whole, path)})
     except ValidationError as error:
         first = error.errors()[0]
@@ -46,8 +48,24 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         ) from None
 
 
-def write_shape(shape: Shape, path: Path) -> dict[str, Any]:
+def padding(config: Mapping[str, Any], family: Family, path: Path) -> int:
+    """The padding's id where positions are counted behind it, else 0. Raises `UserError` where it is none."""
+    if not family.after_padding:
+        return 0
+    found = config.get("pad_token_id")
+    pad = family.defaults["pad_token_id"] if found is None else found
+    if not isinstance(pad, int) or pad < 0:
+        raise UserError(f"{path}: pad_token_id {pad!r}: positions are counted behind it; a token's id would fit")
+    return pad
+
+
+def write_shape(shape: Shape, path: Path, pad: int = 0) -> dict[str, Any]:
     """What ``config.json`` says of a shape.
+
+    Args:
+        shape: the model's.
+        path: the file, to speak of.
+        pad: the padding's id, behind which some count positions.
 
     Raises:
         UserError: The shape has parts that its family does not have there.
@@ -61,6 +79,8 @@ def write_shape(shape: Shape, path: Path) -> dict[str, Any]:
                 f"{path}: Hugging Face's {shape.family} has no place for model.{name} {value}; {fits} would fit"
             )
     numbers = {them: getattr(shape, us) for us, them in family.numbers.items()}
+    if family.after_padding:
+        numbers |= {"pad_token_id": pad, family.numbers["max_length"]: shape.max_length + pad + 1}
     return {"model_type": family.model_type, **numbers, **family.fixed, **family.write(shape, path)}
 
 

@@ -44,7 +44,7 @@ class Shape(Config):
     # fmt: off
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
-        "elmo-transformer",
+        "elmo-transformer", "roberta", "distilbert",
     ] = Field("bert", description="Whose names and parts it has in Hugging Face, which knows no gru and no elmo")
     # fmt: on
     vocab_size: int = Field(
@@ -102,7 +102,7 @@ class Shape(Config):
     )
     causal: bool = Field(False, description="A token sees itself and those before it, none after it")
     gated: bool = Field(False, description="Gated feed-forward (Shazeer 2020) instead of a plain one")
-    segments: int = Field(2, ge=0, description="Segment embeddings: 0 for none")
+    segments: int = Field(2, ge=0, description="Segment embeddings: 0 for none; 1 for one that all have (RoBERTa)")
     window: int | None = Field(
         None, ge=2, description="Width of local attention in layers that are not global; none: all global"
     )

@@ -53,8 +53,9 @@ class Embeddings(nn.Module):
         if self.positions is not None:
             x_TD = x_TD + look_up(self.positions.weight, sequences.positions)
         if self.segments is not None:
-            # without segments everything is text A
-            segments = sequences.segments if sequences.segments is not None else torch.zeros_like(sequences.tokens)
+            # without segments, and where all have one vector, everything is text A
+            told = sequences.segments if self.segments.num_embeddings > 1 else None
+            segments = told if told is not None else torch.zeros_like(sequences.tokens)
             x_TD = x_TD + look_up(self.segments.weight, segments)
         dropped: Tensor = self.dropout(self.norm(x_TD))
         return dropped

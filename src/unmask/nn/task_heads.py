@@ -114,6 +114,26 @@ class GeluHead(Head):
         return F.gelu(self.dense(self.dropout(x_MD)))
 
 
+class TanhHead(GeluHead):
+    """The same with tanh in the place of GELU (Liu 2019's code, RoBERTa)."""
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dropout, dense, tanh."""
+        return torch.tanh(self.dense(self.dropout(x_MD)))
+
+
+class ReluHead(Head):
+    """The same after dense and ReLU (Sanh 2019's code, DistilBERT)."""
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
+        super().__init__(sizes, labels, pool)
+        self.pre_classifier = _linear(sizes.width, sizes.width, sizes.init_std)
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dense and ReLU."""
+        return F.relu(self.pre_classifier(x_MD))
+
+
 class TransformHead(Head):
     """The same after dense, GELU and norm, as in the head of masked LM (Warner 2024's code, ModernBERT)."""
 
@@ -137,6 +157,8 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "gpt2": ScoreHead,
         "electra": GeluHead,
         "xlnet": SummaryHead,
+        "roberta": TanhHead,
+        "distilbert": ReluHead,
     }
     return heads.get(sizes.family, Head)(sizes, labels, pool)
 

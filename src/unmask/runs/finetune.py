@@ -64,7 +64,7 @@ def finetune(config: Finetune) -> Finetuned:
         return Finetuned(**vars(job.base), task=job.task, result=estimated)
     with opened(config.out, config, config.overwrite, f"unmask finetune {config.out} …"):
         if not finished(config.out):
-            job.base.tokenizer.save(config.out, segments=bool(job.base.shape.segments))
+            job.base.tokenizer.save(config.out, segments=job.base.shape.segments > 1)
             done = {seed: job.train(seed) for seed in config.seeds}
             job.finish(done)
         model = load_finetuned(config.out, config.device, config.precision)

@@ -1,6 +1,6 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import albert, bart, bert, electra, gpt2, modernbert, t5, xlnet
+from unmask.hub.families import albert, bart, bert, distilbert, electra, gpt2, modernbert, roberta, t5, xlnet
 from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
@@ -13,6 +13,8 @@ FAMILIES: dict[str, Family] = {
     "t5-v1.1": t5.FAMILY_1_1,
     "t5": t5.FAMILY,
     "xlnet": xlnet.FAMILY,
+    "roberta": roberta.FAMILY,
+    "distilbert": distilbert.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 
