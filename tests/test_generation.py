@@ -15,6 +15,7 @@ import test_causal
 import test_seq2seq_parity as seq2seq
 from test_encoder_decoder import MODERN
 from unmask import hub
+from unmask.commandline.program import main
 from unmask.commands.convert import Convert
 from unmask.commands.generate import Generate
 from unmask.errors import UserError
@@ -347,3 +348,19 @@ def test_texts_that_do_not_fit_are_refused(tmp_path, tokenizer):
         model.generate(["a"], max_tokens=2)
     with pytest.raises(ValidationError, match=r"--file"):
         Generate(model="m")
+
+
+def test_the_command_names_texts_and_options_as_its_user_does(tmp_path, tokenizer, capsys):
+    run_of(tmp_path / "run", CausalLM(), tokenizer, "gpt2")
+    prompts, empty = tmp_path / "prompts.txt", tmp_path / "empty.txt"
+    prompts.write_text("a film\n" + "a film " * 40)
+    empty.write_text("")
+    for given, told in (
+        (["--file", str(prompts)], f"{prompts}: line 2: "),
+        (["a", "a film " * 40], "text 2: "),
+        (["a", "--max-new-tokens", "90"], "text 1: 90 tokens more are longer than the model writes; --max-new-tokens "),
+        (["a", "--top-k", "5"], "--top-k is of what is drawn"),
+        (["--file", str(empty)], f"{empty}: is empty"),
+    ):
+        assert main(["generate", str(tmp_path / "run"), *given]) == 2
+        assert capsys.readouterr().err.startswith(f"unmask: {told}")

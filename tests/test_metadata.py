@@ -363,6 +363,6 @@ def test_fields_are_written_on_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     assert calls.call(Generate, tmp_path / "a", file=tmp_path / "rows.jsonl", **given) == written
     assert len(capsys.readouterr().out.splitlines()) == 2
-    for text, told in (("a text", "a text: no row of fields"), ('{"lede": "x"}', "field lede: not known")):
+    for text, told in (("a text", "text 1: a text is no row of fields"), ('{"lede": "x"}', "field lede: not known")):
         with pytest.raises(UserError, match=told):
             calls.call(Generate, tmp_path / "a", text, **given)

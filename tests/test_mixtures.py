@@ -70,13 +70,14 @@ def test_more_spans_than_marks_are_refused(corpus):
         drawn(MixtureOfDenoisers(sentinels=5), corpus)
 
 
+ASKED = {"masked_lm": {"mixing_rate": 0.75}, "contrastive": {"mixing_rate": 0.25}}
+
+
 class TestShares:
     """Objectives of which each step asks one."""
 
-    ASKED = {"masked_lm": {"mixing_rate": 0.75}, "contrastive": {"mixing_rate": 0.25}}
-
     def test_each_step_asks_one_as_often_as_its_share_says(self, corpus):
-        work = pretraining(corpus, self.ASKED)
+        work = pretraining(corpus, ASKED)
         asked = [tuple(work.batches(step)[0].targets) for step in range(400)]
         assert set(asked) == {("masked_lm",), ("contrastive",)}
         assert abs(asked.count(("masked_lm",)) - 300) < 4 * 400**0.5 * (0.75 * 0.25) ** 0.5
@@ -89,14 +90,14 @@ class TestShares:
         assert asked == {("masked_lm", "next_sentence"), ("masked_lm", "sentence_order")}
 
     def test_all_are_asked_of_held_out_text_and_of_frequencies(self, corpus):
-        work = pretraining(corpus, self.ASKED)
+        work = pretraining(corpus, ASKED)
         figures = work.evaluate()
         assert {"loss/masked_lm", "loss/contrastive"} <= set(figures)
         assert figures["loss"] == pytest.approx(figures["loss/masked_lm"] + figures["loss/contrastive"])
         assert "loss/masked_lm" in work.by_frequency()
 
     def test_one_head_that_two_objectives_ask(self, corpus):
-        """Decoders are asked for one text in a step, for different ones in different steps; their losses are one mean."""
+        """Decoders are asked for one text in a step, for others in other steps; their losses are one mean."""
         given = {"span_corruption": {"mixing_rate": 0.5}, "prefix_lm": {"mixing_rate": 0.5}}
         work = pretraining(corpus, given, "t5-tiny")
         marks = set(work.plan.corpus.tokenizer.ids(SpanCorruption().extra_tokens()).tolist())
@@ -131,7 +132,7 @@ class TestShares:
 
     def test_a_picture_shows_what_is_asked_together(self):
         with pytest.raises(ValidationError, match="leave mixing_rate out"):
-            Inspect(what="corruption", texts=["a text"], objective=self.ASKED)
+            Inspect(what="corruption", texts=["a text"], objective=ASKED)
 
 
 def pretraining(corpus, given, model="bert-tiny"):

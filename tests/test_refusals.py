@@ -164,3 +164,15 @@ def test_a_gpu_is_refused_at_once_where_torch_knows_none(monkeypatch):
         early.refuse_device("cuda:1")
     monkeypatch.setattr(early, "version", lambda name: "2.9.0")
     early.refuse_device("cuda")  # torch itself will say
+
+
+def test_text_of_which_nothing_is_asked_is_refused(home, tmp_path):
+    """One sentence has no second one: whatever a pair is asked about it, nobody would learn anything."""
+    (tmp_path / "one.txt").write_text((home / "text.txt").read_text().split("\n\n")[0])
+    calls.call(Prepare, str(tmp_path / "one.txt"), out=tmp_path / "one", tokenizer=home / "corpus", valid=0)
+    for objective in ("sentence_order", {"masked_lm": {"rate": 1e-4}}):
+        with pytest.raises(UserError, match=r"one: nothing is asked of this text, \d+ tokens in 1 rows; more text"):
+            calls.call(
+                Pretrain, tmp_path / "one", out=tmp_path / "run", objective=objective, steps=2, batch_size=1, **TINY
+            )
+    assert not (tmp_path / "run").exists()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 import traceback
 
 from unmask.calls import command, words
-from unmask.commandline.arguments import parse, spelling
-from unmask.config import build
+from unmask.commandline.arguments import dashed, parse, spelling
+from unmask.config import Config, build
 from unmask.config.near import hint
 from unmask.errors import UserError
 
@@ -33,16 +34,17 @@ def main(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        return _fail(*_told(error))
+        return _fail(*_told(error, argv[0]))
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _told(error: Exception, word: str) -> tuple[str, int]:
     """What to say of an error that is not bad input, and the exit code."""
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}", 1 if error.errno in _FULL else 2
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or _NO_MEMORY in str(error):
-        return "the memory is full; --accumulate 4, or a smaller --batch-size or --length, takes less", 1
+        less = "; --accumulate 4, or a smaller --batch-size or --length, takes less"
+        return "the memory is full" + (less if "accumulate" in command(word).model_fields else ""), 1
     return f"internal error: {type(error).__name__}: {error} ({_traceback()})", 1
 
 
@@ -69,8 +71,18 @@ def _run(word: str, argv: list[str]) -> None:
 
         return command_help(cls)
     shown = spelling(cls, arguments)
-    config = build(cls, arguments.given, arguments.recipe, lambda path: shown.get(path, f"--{path}"))
-    config.run()  # type: ignore[attr-defined]
+    try:
+        config = build(cls, arguments.given, arguments.recipe, lambda path: shown.get(path, f"--{path}"))
+        config.run()  # type: ignore[attr-defined]
+    except UserError as error:
+        raise UserError(_as_options(cls, str(error))) from error
+
+
+def _as_options(cls: type[Config], message: str) -> str:
+    """What Python calls ``top_k`` is ``--top-k`` here."""
+    names = "|".join(name for name in cls.model_fields if "_" in name)
+    found = re.compile(rf"(?<![\w.:/'-])({names})(?![\w./'-])")
+    return found.sub(lambda name: dashed(name[1]), message) if names else message
 
 
 def _fail(message: str, code: int) -> int:

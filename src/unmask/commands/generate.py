@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from unmask.config.explain import shown
 from unmask.errors import UserError
 from unmask.inference.generation.settings import Generation
+
+if TYPE_CHECKING:
+    from unmask.inference.model import Model
 
 
 class Generate(Generation):
@@ -48,26 +52,34 @@ class Generate(Generation):
 
         refuse_device(self.device)
         refuse_absent(self.model, [self.file])
-        texts = [*self.texts, *(lines(self.file) if self.file else ())]
+        given = {f"text {n}": text for n, text in enumerate(self.texts, 1)}
+        given |= {f"{self.file}: line {n}": line for n, line in enumerate(lines(self.file) if self.file else (), 1)}
+        if not given:
+            raise UserError(f"{self.file}: is empty; a text a line would fit")
         from unmask.inference.loading import load
 
-        settings = {name: getattr(self, name) for name in Generation.model_fields if name in self.model_fields_set}
         model = load(self.model, device=self.device)
-        if self.write is None:
-            written = model.generate(texts, **settings)
-        else:
-            rows = [self._fields(text) for text in texts]
-            written = [model.write(self.write, row, **settings) for row in rows]
+        written = self._written(model, list(given.values()), list(given))
         for text in written:
             print(" ".join(text.splitlines()))
         return written
 
-    def _fields(self, text: str) -> dict[str, str]:
+    def _written(self, model: Model, texts: list[str], names: list[str]) -> list[str]:
+        from unmask.inference.generation.generate import generate, write_field
+
+        settings = self.model_dump(include=set(Generation.model_fields) & self.model_fields_set)
+        asked = Generation.model_validate(settings)
+        if self.write is None:
+            return [model.text_of(ids, extra=True) for ids in generate(model, texts, asked, names)]
+        rows = {name: self._fields(name, text) for name, text in zip(names, texts, strict=True)}
+        return [model.text_of(write_field(model, row, self.write, asked, name)) for name, row in rows.items()]
+
+    def _fields(self, name: str, text: str) -> dict[str, str]:
         """The others that a row has."""
         try:
             row = json.loads(text)
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            raise UserError(f'{text[:40]}: no row of fields; give an object, as {{"date": "2019"}}')
+            raise UserError(f'{name}: {shown(text)} is no row of fields; give an object, as {{"date": "2019"}}')
         return {name: str(value) for name, value in row.items() if name != self.write and value}

@@ -115,7 +115,7 @@ class Model:
         if not isinstance(text, str):
             raise UserError(f"{found(text)}: must be one text with masks")
         if "masked_lm" not in self.network.heads:
-            raise UserError(f"{self.source}: has no masked_lm head; pre-train with --objective masked_lm to fill masks")
+            raise UserError(f"{self.source}: has no masked_lm head; {self._what_fills}")
         mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
         (ids,) = self.sequences([text])
         places = np.flatnonzero(ids == self.tokenizer.mask)
@@ -143,8 +143,7 @@ class Model:
         """
         from unmask.inference.generation.generate import generate
 
-        written = generate(self, texts, build(Generation, settings))
-        return [self.tokenizer.decode(ids, extra=True).strip() for ids in written]
+        return [self.text_of(ids, extra=True) for ids in generate(self, texts, build(Generation, settings))]
 
     def write(self, wanted: str, given: Mapping[str, str] | None = None, **settings: Any) -> str:
         """A field of an article, from any of the others (metadata_lm).
@@ -159,28 +158,45 @@ class Model:
         """
         from unmask.inference.generation.generate import write_field
 
-        return self.tokenizer.decode(write_field(self, given or {}, wanted, build(Generation, settings))).strip()
+        return self.text_of(write_field(self, given or {}, wanted, build(Generation, settings)))
 
-    def sequences(self, texts: Sequence[str] | Sequence[Sequence[int]], closed: bool = True) -> list[Array]:
-        """Checked token ids [L] of each; ``closed``: texts end with the token that ends one."""
+    def text_of(self, ids: Sequence[int], extra: bool = False) -> str:
+        """What tokens say that were written; ``extra``: special ones that play no role (a mark of T5) too."""
+        return self.tokenizer.decode(ids, extra).strip()
+
+    @property
+    def _what_fills(self) -> str:
+        if beside := next(iter(dict(self.network.companions.items())), None):
+            return f"the {beside} trained beside it may have one: `unmask convert … --to unmask --part {beside}`"
+        return "pre-train with --objective masked_lm to fill masks"
+
+    def sequences(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[int]],
+        closed: bool = True,
+        names: Sequence[str] | None = None,
+    ) -> list[Array]:
+        """Checked token ids [L] of each; ``closed``: texts end with the token that ends one; errors say their names."""
         given = as_list(texts, TEXTS)
+        names = names or [f"sequence {n}" for n in range(len(given))]
         encoded: dict[int, Array] = {}
         if words := {n: text for n, text in enumerate(given) if is_text(text)}:
             pieces = self.tokenizer.encode(list(words.values()))
             first = [self.tokenizer.cls] if self.tokenizer.opens else []
             last = [self.tokenizer.sep] if closed else []
             encoded = {n: np.array([*first, *p.ids, *last]) for n, p in zip(words, pieces, strict=True)}
-        sequences = [encoded[n] if n in encoded else _ids(n, ids) for n, ids in enumerate(given)]
-        for n, ids in enumerate(sequences):
-            self._check(n, ids)
+        pairs = enumerate(zip(names, given, strict=True))
+        sequences = [encoded[n] if n in encoded else _ids(name, ids) for n, (name, ids) in pairs]
+        for name, ids in zip(names, sequences, strict=True):
+            self._check(name, ids)
         return sequences
 
-    def _check(self, n: int, ids: Array) -> None:
+    def _check(self, name: str, ids: Array) -> None:
         if len(ids) > self.shape.max_length:
-            raise UserError(f"sequence {n}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}")
+            raise UserError(f"{name}: has {len(ids)} tokens; the model reads up to {self.shape.max_length}")
         if ids.min() < 0 or ids.max() >= self.shape.vocab_size:
             wrong = ids.min() if ids.min() < 0 else ids.max()
-            raise UserError(f"sequence {n}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}")
+            raise UserError(f"{name}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}")
 
     def batch(self, sequences: list[Array]) -> Batch:
         """These sequences for the encoder, on the model's device."""
@@ -188,12 +204,12 @@ class Model:
         return collate(Example({"encoder": stream})).to(self.device)
 
 
-def _ids(n: int, given: Any) -> Array:
+def _ids(name: str, given: Any) -> Array:
     """Token ids [L] that somebody gave, one at least."""
     try:
         ids = np.asarray(given)
     except (ValueError, TypeError, RuntimeError):  # lists of different lengths in a list, a GPU's tensor
         ids = np.empty(0)
     if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":
-        raise UserError(f"sequence {n}: must be a text or a list of one or more token ids; found {found(given)}")
+        raise UserError(f"{name}: must be a text or a list of one or more token ids; found {found(given)}")
     return ids

@@ -141,6 +141,7 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
         config,
         placement,
     )
+    work.check()
     trainer = Trainer(work, config, placement, Checkpoints(config.out, config.keep))
     refuse_too_large(trainer, config.model, config.length)
     return trainer
@@ -205,6 +206,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
             "tokens": corpus.tokens,
             "unknown tokens": corpus.index["unknown"],
             "held-out tokens": corpus.valid.tokens if corpus.valid else 0,
+            **{f"held-out answers/{head}": count for head, count in work.held_out_answers().items()},
             "vocabulary": corpus.tokenizer.size,
             "fill": work.plan.fill,
             "cut sentences": work.plan.cut,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask.errors import UserError
 from unmask.inference.building import begin_alike
 from unmask.nn import dropout
 from unmask.nn.batch import Batch, collate
@@ -26,6 +28,7 @@ from unmask.training.settings import Training
 
 HELD_OUT_STEPS = 50  # at most so many batches are evaluated
 KNOWN_STEPS = 100  # of training, at most, whose answers are counted
+TRIED_STEPS = 8  # in one of these at least something must be asked
 SHOWN = 40  # tokens of a text in which masks are filled
 
 
@@ -68,9 +71,18 @@ class Pretraining:
         self.data = plan.corpus.hash
 
     def check(self) -> None:
-        """Refuse held-out text that the objectives cannot use now, not after hours of training."""
-        for _ in self._held_out_batches():
-            pass
+        """Refuse text of which nothing is asked, and held-out text that cannot be used, before hours of training."""
+        self.held_out_answers()
+        first = range(min(TRIED_STEPS, int(np.ceil(self.steps_per_epoch))))
+        if not any(any(batch.counts.values()) for step in first for batch in self.batches(step)):
+            raise UserError(
+                f"{self.plan.corpus.folder}: nothing is asked of this text, {self.plan.corpus.tokens:,} tokens in "
+                f"{self.plan.rows} rows; more text would fit"
+            )
+
+    def held_out_answers(self) -> dict[str, int]:
+        """How many answers of each head the held-out figures are means over."""
+        return dict(sum((Counter(batch.counts) for batch in self._held_out_batches()), Counter()))
 
     def batches(self, step: int, done: float = 0.0) -> list[Batch]:
         """This rank's part of a step, in as many pieces as are accumulated; a share ``done`` of all steps is behind."""

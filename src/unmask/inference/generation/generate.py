@@ -21,23 +21,32 @@ if TYPE_CHECKING:
     from unmask.inference.model import Model
 
 
-def generate(model: Model, texts: Sequence[str] | Sequence[Sequence[int]], settings: Generation) -> list[list[int]]:
-    """The tokens of what becomes of each text; see `Model.generate`."""
+def generate(
+    model: Model,
+    texts: Sequence[str] | Sequence[Sequence[int]],
+    settings: Generation,
+    names: Sequence[str] | None = None,
+) -> list[list[int]]:
+    """The tokens of what becomes of each text; see `Model.generate`. Errors say the texts' names, or their numbers."""
     way = way_of(model)
-    return _written(model, way, model.sequences(texts, way.closed), settings)
+    prompts = model.sequences(texts, way.closed, names)
+    return _written(way, prompts, names or [f"sequence {n}" for n in range(len(prompts))], settings)
 
 
-def write_field(model: Model, given: Mapping[str, str], wanted: str, settings: Generation) -> list[int]:
-    """The tokens of a field; see `Model.write`."""
+def write_field(
+    model: Model, given: Mapping[str, str], wanted: str, settings: Generation, name: str = "the fields"
+) -> list[int]:
+    """The tokens of a field; see `Model.write`. Errors say the name of what is given."""
     if "causal_lm" not in model.heads:
         raise UserError(f"{model.source}: writes no fields; one pre-trained with --objective metadata_lm would fit")
     ids, end = prompt(model.tokenizer, given, wanted)
-    return _written(model, Field(model, end), [ids], settings)[0]
+    return _written(Field(model, end), [ids], [name], settings)[0]
 
 
-def _written(model: Model, way: FromLeft, prompts: list[Array], settings: Generation) -> list[list[int]]:
+def _written(way: FromLeft, prompts: list[Array], names: Sequence[str], settings: Generation) -> list[list[int]]:
     way.check(settings)
-    most = np.array([way.most(f"sequence {n}", ids, settings.max_new_tokens) for n, ids in enumerate(prompts)], int)
+    pairs = zip(names, prompts, strict=True)
+    most = np.array([way.most(name, ids, settings.max_new_tokens) for name, ids in pairs], int)
     whole: list[list[int]] = [[] for _ in prompts]
     for group in _groups(np.array([len(ids) for ids in prompts], int), most, way.at_once // settings.beams):
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from unmask.text.example import Array, Stream
 
 
 def random_spans(stream: Stream, chance: Chance, rate: float | Array, mean: float | Array) -> Array:
-    """[T] bool: hidden. As the release's ``random_spans_noise_mask`` draws it; rate and mean may be each text's own [N].
+    """[T] bool: hidden. As the release's ``random_spans_noise_mask`` draws it; rate and mean may be [N].
 
     How many tokens of a text are hidden, and in how many spans, depends on its length alone. How long each span is, and
     how much stands between two of them, is drawn: all ways to part so many tokens into so many spans are as likely. A
