@@ -59,6 +59,10 @@ ROBERTA = BERT.model_copy(update={"family": "roberta", "segments": 1, "norm_eps"
 DISTILBERT = BERT.model_copy(update={"family": "distilbert", "segments": 0, "norm_eps": 1e-12})
 SHAPES |= {"albert": ALBERT, "bart": BART, "t5": T5, "t5-v1.1": NEWER, "xlnet": XLNET, "roberta": ROBERTA}
 SHAPES |= {"distilbert": DISTILBERT}
+LONGFORMER = ROBERTA.model_copy(
+    update={"family": "longformer", "window": 8, "global_every": 0, "global_tokens": "first"}
+)
+SHAPES |= {"longformer": LONGFORMER}
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +174,7 @@ def test_an_empty_configuration_has_their_defaults():
         transformers.XLNetConfig,
         transformers.RobertaConfig,
         transformers.DistilBertConfig,
+        transformers.LongformerConfig,
     ):
         bare = read_shape({"model_type": cls.model_type}, "c")
         assert bare == read_shape(cls().to_dict(), "c")
@@ -183,6 +188,9 @@ def test_an_empty_configuration_has_their_defaults():
     assert read_shape({"model_type": "distilbert"}, "c") == PRESETS["distilbert-base"]
     released = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}  # by roberta-base
     assert read_shape({"model_type": "roberta", **released}, "c") == PRESETS["roberta-base"]
+    released |= {"vocab_size": 50265, "max_position_embeddings": 4098, "attention_window": [512] * 12}
+    told = {"architectures": ["LongformerForSequenceClassification"]}
+    assert read_shape({"model_type": "longformer", **released, **told}, "c") == PRESETS["longformer-base"]
 
 
 def test_settings_of_older_versions_are_understood():
@@ -223,6 +231,10 @@ def test_settings_of_older_versions_are_understood():
         ("roberta", {"pad_token_id": 30}, "max_position_embeddings"),
         ("distilbert", {"activation": "relu"}, "activation 'relu'"),
         ("distilbert", {"sinusoidal_pos_embds": True}, "sinusoidal_pos_embds"),
+        ("longformer", {"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ("longformer", {"attention_window": [8, 8, 8]}, "window has 3 widths for 2 layers"),
+        ("longformer", {"attention_window": 1}, "attention_window"),
+        ("longformer", {"global_tokens": "all"}, "global_tokens"),
         ("bart", {"activation_function": "relu"}, "activation_function"),
         ("bart", {"decoder_attention_heads": 4}, "decoder_attention_heads"),
         ("bart", {"decoder_ffn_dim": 4}, "decoder_ffn_dim"),
@@ -280,6 +292,7 @@ OPENED_BY = {
     "xlnet": ["AutoModelForCausalLM"],
     "roberta": ["AutoModelForMaskedLM"],
     "distilbert": ["AutoModelForMaskedLM"],
+    "longformer": ["AutoModelForMaskedLM"],
 }
 POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -290,7 +303,8 @@ def test_transformers_opens_what_was_written(written, tokenizer):
     for cls in (getattr(transformers, name) for name in ("AutoModel", *OPENED_BY[shape.family])):
         model, info = cls.from_pretrained(folder, output_loading_info=True)
         # RoBERTa had no task for a pooler, but their bare class has one
-        assert set(info["missing_keys"]) <= (POOLER if type(model) is transformers.RobertaModel else set()), cls
+        poolerless = type(model) in (transformers.RobertaModel, transformers.LongformerModel)
+        assert set(info["missing_keys"]) <= (POOLER if poolerless else set()), cls
         assert not info["mismatched_keys"], cls
         stored = model.get_input_embeddings().weight
         assert torch.equal(stored, tensors["backbone.embeddings.tokens.weight"])
@@ -320,6 +334,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "xlnet": ["XLNetLMHeadModel", "XLNetModel", "XLNetForTokenClassification"],
         "roberta": ["RobertaForMaskedLM", "RobertaModel", "RobertaForTokenClassification"],
         "distilbert": ["DistilBertForMaskedLM", "DistilBertModel", "DistilBertForTokenClassification"],
+        "longformer": ["LongformerForMaskedLM", "LongformerModel", "LongformerForTokenClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
@@ -357,6 +372,7 @@ RULES_HEADS = {
     "albert": {"masked_lm", "sentence_order"},
     "roberta": {"masked_lm"},
     "distilbert": {"masked_lm"},
+    "longformer": {"masked_lm"},
 }
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
@@ -472,7 +488,7 @@ def test_half_precision_is_read_as_float32_and_said(bert):
 
 LABELS = ("bad", "fine", "good")
 POOLS = {"classify": None, "mean": "mean", "last": "last"}
-LIKE_BERT = ("bert", "electra", "albert", "roberta", "distilbert")
+LIKE_BERT = ("bert", "electra", "albert", "roberta", "distilbert", "longformer")
 TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items()} | {"tag": Tag(labels=LABELS)}
 
 
@@ -493,14 +509,15 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
     theirs, info = getattr(transformers, cls).from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert theirs.config.id2label == dict(enumerate(LABELS))
-    poolerless = family == "roberta" or (kind == "tag" and family in ("bert", "albert"))
+    poolerless = family in ("roberta", "longformer") or (kind == "tag" and family in ("bert", "albert"))
     assert any(note.startswith("no pooler") for note in notes) == poolerless
     read = {"tag": np.arange(20), "last": np.array([19])}
     ids, index = torch.arange(2, 22), read.get(kind, np.array([0]))
     stream = Stream(ids.numpy(), np.array([20]))
     batch = collate(Example({"encoder": stream}, {"task": Targets(index, np.zeros(len(index), np.int64))}))
     with torch.inference_mode():
-        ours, logits = task.logits(network, batch), theirs(ids[None]).logits.squeeze(0)
+        told = FAMILIES[family].call(shape, ids[None])
+        ours, logits = task.logits(network, batch), theirs(ids[None], **told).logits.squeeze(0)
     assert (ours - logits).abs().max() < 1e-5 * logits.abs().max()
     assert logits.std() > 0.1
 
@@ -684,3 +701,32 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path, tokenizer, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         hub.write(tmp_path / "out", BERT, tensors_of(BERT), tokenizer)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tokens"),
+    [("ForMaskedLM", "none"), ("Model", "none"), ("ForTokenClassification", "none"),
+     ("ForSequenceClassification", "first"), ("ForQuestionAnswering", "question")],
+)  # fmt: skip
+def test_a_longformers_global_tokens_are_those_its_class_takes_untold(architecture, tokens):
+    config = {**write_shape(LONGFORMER, "c"), "architectures": [f"Longformer{architecture}"]}
+    assert read_shape(config, "c") == LONGFORMER
+    del config["global_tokens"]
+    assert read_shape(config, "c") == LONGFORMER.model_copy(update={"global_tokens": tokens})
+
+
+def test_a_longformers_global_tokens_are_told_with_each_call(tmp_path, tokenizer):
+    for tokens, said in (("first", True), ("none", False)):
+        shape = LONGFORMER.model_copy(update={"global_tokens": tokens})
+        notes = hub.write(tmp_path / tokens, shape, tensors_of(shape), tokenizer)
+        assert any("global_attention_mask with each call" in note for note in notes) == said
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [({"window": 7}, "no window of 7"), ({"global_every": 2}, "sees all"), ({"segments": 0}, "segments 0")],
+)
+def test_a_longformer_they_do_not_have_is_not_written(tmp_path, tokenizer, part, word):
+    shape = LONGFORMER.model_copy(update=part)
+    with pytest.raises(UserError, match=word):
+        hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)

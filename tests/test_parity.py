@@ -11,7 +11,7 @@ import torch
 from unmask.hub.families import FAMILIES
 from unmask.hub.names import to_theirs
 from unmask.hub.shapes import write_shape
-from unmask.models.encoder import Encoder
+from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.batch import Answers, Batch, collate
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
@@ -44,10 +44,14 @@ ALBERT = BERT.model_copy(
 )
 ROBERTA = BERT.model_copy(update={"family": "roberta", "segments": 1, "norm_eps": 1e-5})
 DISTILBERT = BERT.model_copy(update={"family": "distilbert", "segments": 0})
+LONGFORMER = ROBERTA.model_copy(
+    update={"family": "longformer", "window": 8, "global_every": 0, "global_tokens": "first", "max_length": 600}
+)
 MASKED_LM = {
     "modernbert": "ModernBertForMaskedLM",
     "roberta": "RobertaForMaskedLM",
     "distilbert": "DistilBertForMaskedLM",
+    "longformer": "LongformerForMaskedLM",
 }
 """Their class with that one head."""
 PAIRS = {
@@ -63,6 +67,14 @@ CASES = {
     "roberta without segments": (ROBERTA, [7, 31, 1, 64, 12]),
     "roberta with two segments": (ROBERTA.model_copy(update={"segments": 2}), [7, 31, 1, 64, 12]),
     "distilbert": (DISTILBERT, [7, 31, 1, 64, 12]),
+    "longformer": (LONGFORMER, [7, 31, 1, 600, 12]),
+    "longformer, no token global": (LONGFORMER.model_copy(update={"global_tokens": "none"}), [7, 31, 1, 600, 12]),
+    "longformer, a question global": (
+        LONGFORMER.model_copy(update={"global_tokens": "question", "segments": 2}),
+        [7, 31, 1, 64, 12],
+    ),
+    "longformer, windows of each layer": (LONGFORMER.model_copy(update={"window": (4, 64, 16)}), [300, 40, 131, 1]),
+    "longformer within its window": (LONGFORMER.model_copy(update={"window": 512}), [7, 31, 1, 64, 12]),
     "modernbert": (MODERNBERT, [7, 31, 1, 64, 12]),
     "modernbert beyond its window": (MODERNBERT, [300, 40, 131, 9]),
     "modernbert with biases": (
@@ -87,7 +99,7 @@ def network_of(shape):
     heads = {"masked_lm": MaskedLMHead(shape)}
     if shape.family in PAIRS:
         heads[PAIRS[shape.family][1]] = SequenceRelationHead(shape)
-    network = Network(Encoder(shape), heads)
+    network = Network(backbone_of(shape), heads)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -112,6 +124,8 @@ def texts_of(shape, lengths, told=True):
     rng = np.random.default_rng(3)
     tokens = rng.integers(3, shape.vocab_size, sum(lengths)).astype(np.int32)
     segments = rng.integers(0, shape.segments, sum(lengths)) if shape.segments and told else None
+    if shape.global_tokens == "question":  # text A, and B behind it
+        segments = np.concatenate([np.arange(length) >= length // 2 for length in lengths]).astype(int)
     return Stream(tokens, np.array(lengths), segments)
 
 
@@ -122,12 +136,21 @@ def padded(values, lengths, fill=0):
     return torch.from_numpy(rows)
 
 
-def run_reference(model, stream):
+def far_of(shape, lengths):
+    """[N, L] what is global; of two texts the first half is A, its last token the separator."""
+    far = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in zip(far, lengths, strict=True):
+        row[: {"first": 1, "question": max(1, length // 2 - 1)}[shape.global_tokens]] = 1
+    return far
+
+
+def run_reference(model, stream, shape):
     lengths = stream.lengths
     mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
     segments = {} if stream.segments is None else {"token_type_ids": padded(stream.segments, lengths)}
+    told = {} if shape.global_tokens == "none" else {"global_attention_mask": far_of(shape, lengths)}
     ids = padded(stream.tokens, lengths, PAD)
-    return mask, model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, **segments)
+    return mask, model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, **segments, **told)
 
 
 def ours_of(stream):
@@ -147,7 +170,7 @@ def test_states_and_logits(case, training):
     model = reference_of(network, shape).train(training)
     stream = texts_of(shape, lengths, "without segments" not in case)
     with torch.no_grad():
-        mask, theirs = run_reference(model, stream)
+        mask, theirs = run_reference(model, stream, shape)
         batch = ours_of(stream)
         ours = network.backbone.layers(batch.streams["encoder"])
         assert len(ours) == len(theirs.hidden_states) == shape.layers + 1
@@ -171,7 +194,7 @@ def test_gradients_of_every_parameter(case):
     heads = list(network.heads)
     sum(loss.total / loss.count for loss in network.answer(batch, heads).values()).backward()
 
-    mask, theirs = run_reference(model, stream)
+    mask, theirs = run_reference(model, stream, shape)
     logits = theirs.prediction_logits if shape.family in PAIRS else theirs.logits
     loss = torch.nn.functional.cross_entropy(logits[mask], batch.targets["masked_lm"].labels)
     if shape.family in PAIRS:
@@ -179,10 +202,11 @@ def test_gradients_of_every_parameter(case):
         loss = loss + torch.nn.functional.cross_entropy(theirs[said], batch.targets[name].labels)
     loss.backward()
 
-    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters()}, PAD)
-    reference = {name: p.grad for name, p in model.named_parameters()}
+    mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}, PAD)
+    reference = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     reference.pop("decoder.weight", None)
     assert set(mine) == set(reference)
+    assert any("query_global" in name for name in mine) == (shape.global_tokens != "none")
     for name, gradient in reference.items():
         # keys' biases move all scores of a query alike: their gradient is zero but for rounding
         scale = max(gradient.abs().max().item(), 1e-2)

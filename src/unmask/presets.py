@@ -10,6 +10,8 @@ tiny follows their proportions.
 ELECTRA: Clark 2020 (2003.10555); tiny is BERT's with embeddings half as wide.
 ALBERT: Lan 2019 (1909.11942, its second release, without dropout); tiny is BERT's with embeddings half as wide.
 GPT-2: Radford 2019 (small, medium); tiny and mini are BERT's.
+Longformer: Beltagy 2020 (2004.05150: base, large); tiny and mini are BERT's, with windows of an eighth of 1,024 tokens
+and of a quarter.
 BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
 T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
 as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
@@ -67,6 +69,13 @@ def _modernbert(layers: int, width: int, feed_forward: int) -> Shape:
         feed_forward=feed_forward, max_length=8192, dropout=0.0, attention_dropout=0.0,
         positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True,
         segments=0, window=128, global_every=3,
+    )  # fmt: skip
+
+
+def _longformer(layers: int, width: int, window: int) -> Shape:
+    return Shape(
+        family="longformer", vocab_size=50265, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        max_length=4096, norm_eps=1e-5, segments=1, window=window, global_every=0, global_tokens="first",
     )  # fmt: skip
 
 
@@ -156,6 +165,10 @@ PRESETS: dict[str, Shape] = {
     "gpt2-mini": _gpt2(4, 256),
     "gpt2-small": _gpt2(12, 768),
     "gpt2-medium": _gpt2(24, 1024),
+    "longformer-tiny": _longformer(2, 128, 128),
+    "longformer-mini": _longformer(4, 256, 256),
+    "longformer-base": _longformer(12, 768, 512),
+    "longformer-large": _longformer(24, 1024, 512),
     "bart-tiny": _bart(2, 128),
     "bart-mini": _bart(4, 256),
     "bart-base": _bart(6, 768),
@@ -218,6 +231,10 @@ PAPERS: dict[str, str] = {
     "gpt2-mini": "in proportion to Radford 2019",
     "gpt2-small": "Radford 2019",
     "gpt2-medium": "Radford 2019",
+    "longformer-tiny": "in proportion to Beltagy 2020",
+    "longformer-mini": "in proportion to Beltagy 2020",
+    "longformer-base": "Beltagy 2020 (2004.05150)",
+    "longformer-large": "Beltagy 2020 (2004.05150)",
     "bart-tiny": "in proportion to Lewis 2019",
     "bart-mini": "in proportion to Lewis 2019",
     "bart-base": "Lewis 2019 (1910.13461)",

@@ -150,6 +150,8 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
         return ["transformers is not installed here, so it was not asked to open the folder"]
     import torch
 
+    from unmask.hub.families import FAMILIES
+
     transformers: Any = import_module("transformers")
     transformers.logging.set_verbosity_error()  # it reports heads that its class has no use for
     transformers.logging.disable_progress_bar()
@@ -157,7 +159,8 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
     opened = getattr(transformers, cls).from_pretrained(out)
     with torch.inference_mode():
         decoded = {"decoder_input_ids": ids.flip(0)[None]} if model.shape.decoder_layers else {}
-        theirs = opened(ids[None], **decoded)[0][0]
+        told = FAMILIES[model.shape.family].call(model.shape, ids[None])
+        theirs = opened(ids[None], **decoded, **told)[0][0]
     apart = (theirs - wanted).abs().max().item()
     text = model.tokenizer.decode(ids.tolist())
     (pieces,) = model.tokenizer.encode([text])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from unmask.errors import UserError
 from unmask.models.shape import Shape
@@ -59,6 +59,7 @@ class Family:
     spare: str | None = None  # beginning of names that a backbone may hold and nothing here uses
     read: Callable[[Config, Path], dict[str, Any]] = _nothing  # further settings of ours
     write: Callable[[Shape, Path], dict[str, Any]] = _nothing  # and of theirs
+    call: Callable[[Shape, Tensor], dict[str, Any]] = _nothing  # what they want with ids [N, L], each time anew
 
     @property
     def roots(self) -> tuple[str, ...]:

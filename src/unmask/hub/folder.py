@@ -114,6 +114,8 @@ def write(
     if family.spare and not any(name.startswith(family.spare) for name in found):
         model = family.architectures[()]
         notes.append(f"no pooler: transformers' {model} makes one up at random (pooler_output); its states are right")
+    for name in family.call(shape, torch.zeros(1, 1)):
+        notes.append(f"not in its settings: transformers wants {name} with each call")
     return notes
 
 

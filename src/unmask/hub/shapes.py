@@ -86,5 +86,5 @@ def write_shape(shape: Shape, path: Path, pad: int = 0) -> dict[str, Any]:
 
 def _their_name(family: Family, location: tuple[str | int, ...]) -> str:
     """What they call a setting of ours that is wrong."""
-    ours = ".".join(map(str, location))
+    ours = ".".join(map(str, location[:1]))
     return family.numbers.get(ours, ours) or "model"

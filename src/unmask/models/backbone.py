@@ -6,6 +6,7 @@ from unmask.models.elmo import Elmo
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
+from unmask.models.longformer import Longformer
 from unmask.models.shape import Shape
 from unmask.models.xlnet import XLNet
 from unmask.nn.network import Backbone
@@ -19,8 +20,10 @@ FLOWS: dict[str, type[Backbone]] = {
     "elmo": Elmo,
 }
 "By `Shape.flow`."
+OF_FAMILIES: dict[str, type[Backbone]] = {"longformer": Longformer}
+"Files of families that can be asked what others of their flow can."
 
 
 def backbone_of(shape: Shape) -> Backbone:
     """A backbone with fresh weights."""
-    return FLOWS[shape.flow](shape)
+    return OF_FAMILIES.get(shape.family, FLOWS[shape.flow])(shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from unmask.models.shape import Shape
@@ -15,8 +17,10 @@ from unmask.nn.past import Past
 class Encoder(Stack, Backbone):
     """Sequences of T tokens to states [T, D]."""
 
+    block: ClassVar[type[Block]] = Block
+
     def __init__(self, shape: Shape):
-        super().__init__(shape, shape.layers, Block, shape.causal)
+        super().__init__(shape, shape.layers, self.block, shape.causal)
 
     def layers(self, sequences: Sequences, pasts: list[Past] | None = None) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from unmask.config import Config
 from unmask.text.tokens.spelling import LETTERS
@@ -35,6 +35,9 @@ OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
 """Families whose one file of `models` builds all parts in: what may vary, and what else is not as by default."""
 
 
+Window = Annotated[int, Field(ge=2)]
+
+
 class Shape(Config):
     """BERT, ModernBERT, GPT-2, BART, T5 and all that differ from them by numbers and parts.
 
@@ -44,7 +47,7 @@ class Shape(Config):
     # fmt: off
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
-        "elmo-transformer", "roberta", "distilbert",
+        "elmo-transformer", "roberta", "distilbert", "longformer",
     ] = Field("bert", description="Whose names and parts it has in Hugging Face, which knows no gru and no elmo")
     # fmt: on
     vocab_size: int = Field(
@@ -103,13 +106,26 @@ class Shape(Config):
     causal: bool = Field(False, description="A token sees itself and those before it, none after it")
     gated: bool = Field(False, description="Gated feed-forward (Shazeer 2020) instead of a plain one")
     segments: int = Field(2, ge=0, description="Segment embeddings: 0 for none; 1 for one that all have (RoBERTa)")
-    window: int | None = Field(
-        None, ge=2, description="Width of local attention in layers that are not global; none: all global"
+    window: Window | tuple[Window, ...] | None = Field(
+        None,
+        description="Width of local attention in layers that are not global, or one for each layer; none: all global",
     )
-    global_every: int = Field(1, ge=1, description="Every n-th layer sees everything, starting with the first")
+    global_every: int = Field(
+        1, ge=0, description="Every n-th layer sees everything, starting with the first; 0: none does"
+    )
+    global_tokens: Literal["none", "first", "question"] = Field(
+        "none",
+        description="Of a longformer, what sees and is seen by all of its sequence: its first token; question: of two "
+        "texts all of the first one too",
+    )
     rotary_base: float = Field(160_000.0, gt=0, description="Rotary base of global layers")
     local_rotary_base: float = Field(10_000.0, gt=0, description="Rotary base of local layers")
     init_std: float = Field(0.02, gt=0, description="Standard deviation of initial weights")
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _each(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) and "," in value else value
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -147,6 +163,22 @@ class Shape(Config):
         return self
 
     @model_validator(mode="after")
+    def _sees_by_windows(self) -> Self:
+        if isinstance(self.window, tuple) and (len(self.window) != self.layers or self.decoder_layers):
+            raise ValueError(f"window has {len(self.window)} widths for {self.layers} layers; one for all would fit")
+        fits: dict[str, Any] = {"global_tokens": "none"}
+        if self.family == "longformer":
+            if self.window is None:
+                raise ValueError("window none does not go with family longformer; 512 would fit")
+            if self.causal and self.global_tokens != "none":
+                raise ValueError("what comes later is told by a global token; with causal global_tokens none would fit")
+            fits = {"decoder_layers": 0}
+        for part, fit in fits.items():
+            if (found := getattr(self, part)) != fit:
+                raise ValueError(f"{part} {found} does not go with family {self.family}; {fit} would fit")
+        return self
+
+    @model_validator(mode="after")
     def _can_answer(self) -> Self:
         if self.embedding != "subword" and self.tied:
             raise ValueError(f"with a {self.embedding} there is no matrix of tokens to answer by; tied false would fit")
@@ -176,7 +208,13 @@ class Shape(Config):
 
     def is_global(self, layer: int) -> bool:
         """Whether this layer sees the whole sequence."""
-        return self.window is None or layer % self.global_every == 0
+        return self.window is None or (self.global_every > 0 and layer % self.global_every == 0)
+
+    def window_of(self, layer: int) -> int | None:
+        """The width of a layer's local attention; none: it sees the whole sequence."""
+        if self.is_global(layer):
+            return None
+        return self.window[layer] if isinstance(self.window, tuple) else self.window
 
     @property
     def flow(self) -> str:
@@ -213,6 +251,8 @@ class Shape(Config):
         """An encoder, or with a third sublayer a decoder, without the vocabulary."""
         across, inner = self.heads * self.width_per_head, self.feed_forward * (2 if self.gated else 1)
         attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
+        if self.family == "longformer":
+            attention += 3 * across * (self.width + self.bias)
         feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
         attends, feeds = (
             1 if self.layer_sharing in (part, "all") else layers for part in ("attention", "feed_forward")

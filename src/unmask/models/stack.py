@@ -142,7 +142,7 @@ def block_shape(shape: Shape, layer: int, causal: bool) -> BlockShape:
         bias=shape.bias,
         activation=shape.activation,
         gated=shape.gated,
-        window=None if shape.is_global(layer) else shape.window,
+        window=shape.window_of(layer),
         causal=causal,
         scale=1.0 if shape.positions == "buckets" else None,
     )

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from unmask.nn.dropout import drop
+from unmask.nn.embeddings import look_up
 from unmask.nn.layout import Grid, Layout
+from unmask.nn.local import is_shorter
 from unmask.nn.past import Past
 from unmask.nn.positions import Distances
 from unmask.nn.sight import Sight
@@ -59,8 +61,11 @@ def attend(
         keys: the layout of the keys where these are of another batch: sequence n looks at all of sequence n there.
         distances: what is added to the scores.
     """
-    if q.is_cuda and not manner.dropout and distances is None and (keys is not None or layout.order is None):
+    plain = layout.order is None and layout.globals is None
+    if q.is_cuda and not manner.dropout and distances is None and (keys is not None or plain):
         return varlen(q, k, v, layout, manner, keys)
+    if manner.window is not None and keys is None and distances is None and is_shorter(layout, manner.window):
+        return blocks(q, k, v, layout, manner)
     return rows(q, k, v, layout, manner, keys, distances)
 
 
@@ -98,10 +103,29 @@ def rows(
     return layout.from_rows(mixed.view(layout.rows, heads, -1, width).transpose(1, 2))
 
 
+def blocks(q: Tensor, k: Tensor, v: Tensor, layout: Layout, manner: Manner) -> Tensor:
+    """Blocks of queries beside the keys they can reach, for local attention. Has no other keys and no distances."""
+    assert manner.window is not None
+    band = layout.band(manner.window, q.dtype, manner.causal)
+    q, k, v = (
+        _laid(x, index) for x, index in ((q * manner.scaled(q.shape[2]), band.queries), (k, band.keys), (v, band.keys))
+    )
+    scores = (q @ k.transpose(2, 3)).add_(band.barrier)
+    mixed = drop(scores.softmax(-1), manner.dropout) @ v
+    return mixed.flatten(1, 2).transpose(0, 1)[: len(layout.places)]
+
+
+def _laid(x_THW: Tensor, index: Tensor) -> Tensor:
+    """[H, *index, W]. A global token lies in many places, whose gradients `look_up` adds in float32."""
+    count, heads, width = x_THW.shape
+    places = index.flatten() + count * torch.arange(heads, device=index.device)[:, None]
+    return look_up(x_THW.transpose(0, 1).reshape(-1, width), places.flatten()).view(heads, *index.shape, width)
+
+
 def varlen(
     q: Tensor, k: Tensor, v: Tensor, layout: Layout, manner: Manner = PLAIN, keys: Layout | None = None
 ) -> Tensor:
-    """CUDA's kernel for sequences of different lengths. Has no dropout, no order and no distances."""
+    """CUDA's kernel for sequences of different lengths. Has no dropout, no order, no global tokens and no distances."""
     from torch.nn.attention.varlen import varlen_attn
 
     side, behind = -1 if manner.window is None else manner.window // 2, keys or layout
@@ -145,7 +169,8 @@ def dense(
     asks, place = (torch.arange(len(x), device=q.device) for x in (q, k))
     mask = layout.sequence()[:, None] == behind.sequence()[None, :]
     if manner.window is not None:
-        mask &= (asks[:, None] - place[None, :]).abs() <= manner.window // 2
+        near = (asks[:, None] - place[None, :]).abs() <= manner.window // 2
+        mask &= near if layout.globals is None else near | layout.globals.mask
     if manner.causal:
         mask &= asks[:, None] >= place[None, :]
     if keys is None and layout.order is not None:

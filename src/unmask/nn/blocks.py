@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -80,18 +81,22 @@ class Attention(Attending):
         past: Past | None = None,
     ) -> Tensor:
         """[T, D] to [T, D]. What is read is kept in ``past``; once it holds something, x is one more token of each."""
+        out: Tensor = self.out(self.mix(x_TD, layout, angles, distances, past).flatten(1))
+        return out
+
+    def mix(
+        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: Distances | None, past: Past | None
+    ) -> Tensor:
+        """What each head says [T, H, W]."""
         q, k, v = self.qkv(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
         if angles is not None:
             q, k = rotate(q, *angles), rotate(k, *angles)
         if past is not None and past.begun:
             past.add(k, v)
-            mixed = remembered(q, past, self.now(), distances)
-        else:
-            if past is not None:
-                past.keep(k, v, layout)
-            mixed = attend(q, k, v, layout, self.now(), distances=distances)
-        out: Tensor = self.out(mixed.flatten(1))
-        return out
+            return remembered(q, past, self.now(), distances)
+        if past is not None:
+            past.keep(k, v, layout)
+        return attend(q, k, v, layout, self.now(), distances=distances)
 
 
 class CrossAttention(Attending):
@@ -148,10 +153,12 @@ class Sublayers(nn.Module):
         normed: whether what comes in was normed already, as by the embeddings' norm before a pre-norm model's first.
     """
 
+    attends: ClassVar[type[Attention]] = Attention
+
     def __init__(self, shape: BlockShape, normed: bool = False):
         super().__init__()
         self.norm_before = shape.norm_before
-        self.attention = Attention(shape)
+        self.attention = self.attends(shape)
         self.feed_forward = FeedForward(shape)
         self.attention_norm = nn.Identity() if normed and shape.norm_before else _norm(shape)
         self.feed_forward_norm = _norm(shape)

@@ -7,7 +7,6 @@ Linear layers never see rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask.nn.local import Band, barrier
 from unmask.text.example import Array
 
 
@@ -60,7 +60,9 @@ class Layout(Grid):
     cu_seqlens: Tensor  # [N+1] int32
     max_length: int
     order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
+    globals: Globals | None = None  # what is seen past every window
     _barriers: dict[tuple[int | None, bool, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
+    _bands: dict[tuple[int, bool, torch.dtype], Band] = field(default_factory=dict, repr=False)
     _pairs: dict[tuple[int, ...], Pair] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -89,6 +91,19 @@ class Layout(Grid):
             torch.arange(len(lengths), device=lengths.device), lengths, output_size=len(self.places)
         )
 
+    def marked(self, mask: Tensor) -> Layout:
+        """The same sequences, in which these tokens [T] are global."""
+        counts = np.bincount(self.sequence()[mask].numpy(force=True), minlength=len(self.lengths))
+        alone = Layout.of(counts, int(counts.sum())).to(mask.device)
+        found = Globals(mask, torch.nonzero(mask).flatten(), alone)
+        return replace(self, globals=found, _barriers={}, _bands={}, _pairs={})
+
+    def band(self, window: int, dtype: torch.dtype, causal: bool = False) -> Band:
+        """For local attention in blocks instead of rows. Made once a batch."""
+        if (window, causal, dtype) not in self._bands:
+            self._bands[window, causal, dtype] = Band.of(self, window, causal, dtype)
+        return self._bands[window, causal, dtype]
+
     def beside(self, keys: Layout) -> Pair:
         """These sequences and those of another batch, sequence n of both in the same row. Made once a batch."""
         if keys.lengths not in self._pairs:
@@ -108,24 +123,35 @@ class Layout(Grid):
         alone = self.full and len(self.lengths) == self.rows
         if alone and self.order is None and not causal and (window is None or self.row_length <= window // 2 + 1):
             return None
-        owner = self.to_rows(self.sequence() + 1)[: 1 if alone and self.order is None else None]
+        alike = alone and self.order is None and self.globals is None
+        owner = self.to_rows(self.sequence() + 1)[: 1 if alike else None]
         mask = owner[:, :, None] == owner[:, None, :]
         place = torch.arange(self.row_length, device=mask.device)
         if window is not None:
-            mask &= (place[:, None] - place[None, :]).abs() <= window // 2
+            near = (place[:, None] - place[None, :]).abs() <= window // 2
+            mask &= near if self.globals is None else near | self.to_rows(self.globals.mask)[:, None, :]
         if causal:
             mask &= place[:, None] >= place[None, :]
         if self.order is not None:
             order = self.to_rows(self.order)
             mask &= order[:, :, None] >= order[:, None, :]
-        return _barrier(mask, dtype)
+        return barrier(mask, dtype)
 
     def to(self, device: torch.device) -> Layout:
         """The same layout on a device."""
         names = ("cu_seqlens", "places", "sources", "empty")
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
         order = None if self.order is None else self.order.to(device, non_blocking=True)
-        return replace(self, **moved, order=order, _barriers={}, _pairs={})
+        return replace(self, **moved, order=order, globals=None, _barriers={}, _bands={}, _pairs={})
+
+
+@dataclass
+class Globals:
+    """Tokens that are seen by all of their sequence: each sequence has one at least."""
+
+    mask: Tensor  # [T] bool
+    index: Tensor  # [G] their places
+    layout: Layout  # of them alone
 
 
 @dataclass
@@ -154,11 +180,7 @@ class Pair:
 
     def _make_barrier(self, dtype: torch.dtype) -> Tensor:
         asks, owner = (x.to_rows(x.sequence() + 1) for x in (self.queries, self.keys))
-        return _barrier((asks[:, :, None] == owner[:, None, :]) | (asks == 0)[:, :, None], dtype)
-
-
-def _barrier(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+        return barrier((asks[:, :, None] == owner[:, None, :]) | (asks == 0)[:, :, None], dtype)
 
 
 def rows_of(lengths: Sequence[Array], row_lengths: Sequence[int]) -> Array:

@@ -159,6 +159,7 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "xlnet": SummaryHead,
         "roberta": TanhHead,
         "distilbert": ReluHead,
+        "longformer": TanhHead,
     }
     return heads.get(sizes.family, Head)(sizes, labels, pool)
 

@@ -43,6 +43,9 @@ class Objective(Config):
     sharing: ClassVar[tuple[str, ...]] = ()
     "Those of its companions that read with the model's own embeddings."
 
+    one_sided: ClassVar[bool] = False
+    "Whether tokens must not know what comes later, so that none may be global: from one that is, all would learn it."
+
     decides: ClassVar[bool] = False
     "Whether what it asks depends on what the network says: its loss writes it into the batch, before others look."
 
@@ -85,6 +88,11 @@ class Objective(Config):
 
     def suits(self, shape: Shape) -> None:
         """Refuse, with a `ValueError`, a model of the right flow that cannot learn this."""
+        if self.one_sided and shape.global_tokens != "none":
+            raise ValueError(
+                "a global token sees all and is seen by all, so that none is hidden from those before it; "
+                "--model.global-tokens none would fit"
+            )
 
     def model(self, shape: Shape) -> Shape:
         """The model that is asked for, with what this objective needs of it."""

@@ -24,6 +24,7 @@ class CausalLM(Objective):
     """Predict the next token from those before it (GPT). Its model sees nothing that comes after, in any use."""
 
     flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    one_sided: ClassVar[bool] = True
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """What hides tokens hides them from those that come after, and asks what the model could not know."""

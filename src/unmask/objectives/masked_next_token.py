@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,6 +35,8 @@ class MaskedNextToken(Objective):
 
     Both modes have one head, and count by their shares of the sequences however many tokens each asks for.
     """
+
+    one_sided: ClassVar[bool] = True
 
     causal: float = Field(1 / 16, gt=0, lt=1, description="Share of sequences that are read from the left, unmasked")
     rate: float = Field(0.3, gt=0, lt=1, description="Share of the others' tokens that are hidden, in short spans")

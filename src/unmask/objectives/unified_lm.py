@@ -36,6 +36,7 @@ class UnifiedLM(Objective):
     """
 
     input_formats: ClassVar[tuple[str, ...]] = ("segment_pair", "sentence_pair")
+    one_sided: ClassVar[bool] = True
 
     rate: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are to be predicted")
     mask: float = Field(0.8, ge=0, le=1, description="Share of these that become the mask token")

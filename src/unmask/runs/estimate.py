@@ -59,7 +59,8 @@ def refuse_too_many_weights(shape: Shape) -> None:
 def _numbers_per_token(shape: Shape, length: int) -> int:
     """Roughly what is kept for the backward pass, counted off the blocks' operations and confirmed by measuring."""
     inner = shape.feed_forward * (2 if shape.gated else 1)
-    encoder = shape.layers * (12 * shape.width + 4 * inner + 3 * shape.heads * length)
+    seen = sum(min(length, 3 * (shape.window_of(i) or length) // 2) for i in range(shape.layers))
+    encoder = shape.layers * (12 * shape.width + 4 * inner) + 3 * shape.heads * seen
     return encoder + shape.decoder_layers * (20 * shape.width + 4 * inner + 6 * shape.heads * length)
 
 

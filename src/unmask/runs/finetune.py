@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ class Job:
         task = task.suited(base.shape, _usual_length(config.model, base))
         if task.length is not None and task.length > base.shape.max_length:
             raise UserError(f"--task.length {task.length}: the model reads up to {base.shape.max_length} tokens")
+        base = replace(base, shape=task.model(base.shape))
         config.chosen_tuning.fit(base.shape)
         sources = {split: Source(task.encode(rows, base.tokenizer), task) for split, rows in every.items()}
         return cls(_resolved(config, task, base, sources["train"].encoded), base, task, every, sources)

@@ -105,6 +105,11 @@ class Classify(Task):
         pool = self.pool or usual
         return super().suited(shape, length).model_copy(update={"pool": pool})
 
+    def model(self, shape: Shape) -> Shape:
+        """A longformer's first token sees all of the text where its state is classified, as in Hugging Face."""
+        blind = shape.family == "longformer" and self.pool == "cls" and shape.global_tokens == "none"
+        return shape.model_copy(update={"global_tokens": "first"}) if blind else shape
+
     def logits(self, net: Network, batch: Batch) -> Tensor:
         """[N, C]: of the first or last tokens, or of all tokens together."""
         if not self.reads_all:

@@ -1,6 +1,18 @@
 """One file per family; the table of all."""
 
-from unmask.hub.families import albert, bart, bert, distilbert, electra, gpt2, modernbert, roberta, t5, xlnet
+from unmask.hub.families import (
+    albert,
+    bart,
+    bert,
+    distilbert,
+    electra,
+    gpt2,
+    longformer,
+    modernbert,
+    roberta,
+    t5,
+    xlnet,
+)
 from unmask.hub.family import Config, Family
 
 FAMILIES: dict[str, Family] = {
@@ -15,6 +27,7 @@ FAMILIES: dict[str, Family] = {
     "xlnet": xlnet.FAMILY,
     "roberta": roberta.FAMILY,
     "distilbert": distilbert.FAMILY,
+    "longformer": longformer.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 

@@ -1,0 +1,162 @@
+"""What long texts cost: local attention, full attention in a model of the same size, Hugging Face's Longformer.
+
+Every turn is the same number of tokens, as many sequences as these make: of 512 tokens or of 16,384. Tokens a second,
+and the most memory the process held, forward and backward or (`--encode`) forward alone, without heads, in float32.
+What would need more memory than the machine has is left out. The peer needs `pip install unmask[benchmark]`.
+
+    python benchmarks/long_text.py [--lengths 512,1024,4096,16384] [--models mini] [--encode] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from turns import Measured, Program, Run, compare, serve
+
+TOKENS = 16384  # a turn
+VOCABULARY = 8192
+SIZES = {"tiny": (2, 128), "mini": (4, 256), "base": (12, 768)}  # layers, width; heads are 64 wide
+WINDOW, LOCAL = 512, 128  # of a Longformer, and of ModernBERT's layers
+KINDS = {
+    "full attention": "every token sees its whole text",
+    "longformer": f"a window of {WINDOW}, and the first token global",
+    f"window {LOCAL}": f"a window of {LOCAL} alone, as in most of ModernBERT's layers",
+    "Hugging Face's Longformer": f"a window of {WINDOW}, and the first token global",
+}
+
+
+def ours(kind: str, model: str, length: int, backward: bool) -> Run:
+    """An encoder over packed texts of this length."""
+    import torch
+
+    from unmask.models.backbone import backbone_of
+    from unmask.models.shape import Shape
+    from unmask.nn.batch import collate
+    from unmask.text.example import Example, Stream
+
+    layers, width = SIZES[model]
+    seen = {
+        "full attention": {},
+        "longformer": {"family": "longformer", "window": WINDOW, "global_every": 0, "global_tokens": "first"},
+        f"window {LOCAL}": {"window": LOCAL, "global_every": 0},
+    }[kind]
+    shape = Shape(
+        vocab_size=VOCABULARY, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        max_length=length, dropout=0, attention_dropout=0, **seen,
+    )  # fmt: skip
+    encoder = backbone_of(shape)
+    stream = Stream(tokens(), np.full(TOKENS // length, length))
+
+    def run() -> float:
+        with torch.set_grad_enabled(backward):
+            states = encoder(collate(Example({"encoder": stream})).streams["encoder"])
+            if backward:
+                encoder.zero_grad()
+                states.square().mean().backward()
+        return float(TOKENS)
+
+    return run
+
+
+def hugging_face(kind: str, model: str, length: int, backward: bool) -> Run:
+    """LongformerModel over the same texts, which need no padding."""
+    import torch
+    from transformers import LongformerConfig, LongformerModel
+
+    layers, width = SIZES[model]
+    config = LongformerConfig(
+        vocab_size=VOCABULARY, num_hidden_layers=layers, hidden_size=width, num_attention_heads=width // 64,
+        intermediate_size=4 * width, max_position_embeddings=length + 2, attention_window=WINDOW, hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    longformer = LongformerModel(config, add_pooling_layer=False)
+    ids = torch.from_numpy(tokens()).long().view(-1, length)
+    far = torch.zeros_like(ids)
+    far[:, 0] = 1
+
+    def run() -> float:
+        with torch.set_grad_enabled(backward):
+            states = longformer(ids, global_attention_mask=far).last_hidden_state
+            if backward:
+                longformer.zero_grad()
+                states.square().mean().backward()
+        return float(TOKENS)
+
+    return run
+
+
+def tokens() -> np.ndarray:
+    """The same in every program; none is the peer's padding."""
+    return np.random.default_rng(0).integers(5, VOCABULARY, TOKENS)
+
+
+def build(kind: str, **settings: Any) -> Run:
+    """The program that a process of this benchmark runs."""
+    return (hugging_face if kind.startswith("Hugging Face") else ours)(kind, **settings)
+
+
+def gigabytes(kind: str, model: str, length: int, backward: bool) -> float:
+    """Of all scores of full attention at once: what a layer keeps for its gradients, or the two that are there at once
+    without them. Others need far less."""
+    layers, width = SIZES[model]
+    return (layers + 3 if backward else 2) * (width // 64) * 4 * TOKENS * length / 1e9 * (kind == "full attention")
+
+
+def fits(program: Program) -> bool:
+    """Whether it needs less memory than is free."""
+    rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return gigabytes(**program.settings) < int(rows["MemAvailable"].split()[0]) / 1e6
+
+
+def measured(model: str, length: int, backward: bool, rounds: int) -> dict[str, Measured | float]:
+    """By kind what was measured, or the gigabytes it would need."""
+    asked = [Program(kind, {"kind": kind, "model": model, "length": length, "backward": backward}) for kind in KINDS]
+    found: dict[str, Measured | float] = {p.name: gigabytes(**p.settings) for p in asked}
+    return found | compare(__file__, [program for program in asked if fits(program)], rounds)
+
+
+def table(model: str, by_length: dict[int, dict[str, Measured | float]]) -> str:
+    """A column for each length: tokens a second, and the ratio to full attention."""
+    lines = [f"\n**{model}**, tokens/s (GB)\n", f"| | {' | '.join(f'{length:,}' for length in by_length)} |"]
+    lines.append("|---" * (len(by_length) + 1) + "|")
+    for kind in KINDS:
+        lines.append(f"| {kind} | {' | '.join(_cell(found[kind]) for found in by_length.values())} |")
+    ratios = [_ratio(found["longformer"], found["full attention"]) for found in by_length.values()]
+    lines.append(f"| longformer over full attention | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
+def _cell(figures: Measured | float) -> str:
+    if isinstance(figures, float):
+        return f"does not fit ({figures:,.0f} GB)"
+    return f"{figures.speed:,.0f} ({figures.gigabytes:.2f})"
+
+
+def _ratio(one: Measured | float, other: Measured | float) -> str:
+    return "–" if isinstance(one, float) or isinstance(other, float) else f"{one.over(other):.2f}×"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", default="512,1024,4096,16384", help=f"tokens of a text; each divides {TOKENS:,}")
+    parser.add_argument("--models", default="mini", help=f"some of {', '.join(SIZES)}")
+    parser.add_argument("--encode", action="store_true", help="forward alone")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of turns")
+    options = parser.parse_args()
+    lengths = [int(length) for length in options.lengths.split(",")]
+    if wrong := [length for length in lengths if length < 1 or TOKENS % length]:
+        sys.exit(f"--lengths {wrong[0]}: does not divide {TOKENS:,}")
+    for model in options.models.split(","):
+        if model not in SIZES:
+            sys.exit(f"--models {model}: no such model; choose of {', '.join(SIZES)}")
+        by_length = {length: measured(model, length, not options.encode, options.rounds) for length in lengths}
+        print(table(model, by_length), flush=True)
+
+
+if __name__ == "__main__" and not serve(build):
+    main()
