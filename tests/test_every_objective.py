@@ -11,7 +11,7 @@ from unmask.inference import building
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.losses import cross_entropy
-from unmask.presets import T5
+from unmask.presets import PRESETS, T5
 from unmask.text.sampling.plan import Plan, draw, formats, stages
 
 SHAPES = {
@@ -27,6 +27,10 @@ SHAPES = {
                  attention_dropout=0),
     "xlnet": Shape(family="xlnet", vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64, max_length=64,
                    positions="relative", embedding_norm=False, dropout=0, attention_dropout=0),
+    "transformer_xl": PRESETS["transformer-xl-tiny"].model_copy(
+        update={"vocab_size": 1000, "width": 32, "heads": 2, "feed_forward": 64, "max_length": 64, "dropout": 0,
+                "activation_dropout": 0}
+    ),
     "bart": Shape(family="bart", vocab_size=1000, width=32, layers=2, decoder_layers=2, heads=2, feed_forward=64,
                   max_length=64, norm_eps=1e-5, segments=0, dropout=0, attention_dropout=0),
     "t5": T5.model_copy(update={"vocab_size": 1000, "width": 32, "layers": 2, "decoder_layers": 2, "heads": 2,

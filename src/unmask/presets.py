@@ -20,6 +20,7 @@ ELMo: Peters 2018 (1802.05365), and with transformers Peters 2018 (1808.08949); 
 release's, mini and tiny follow their proportions.
 GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
 XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tiny and mini are BERT's.
+Transformer-XL: Dai 2019 (1901.02860, WikiText-103: base, its table's 151M, and large); tiny and mini are BERT's.
 """
 
 from __future__ import annotations
@@ -115,6 +116,17 @@ def _xlnet(layers: int, width: int) -> Shape:
     )  # fmt: skip
 
 
+def _transformer_xl(
+    layers: int, width: int, heads: int, feed_forward: int, dropout: float = 0.1, attention_dropout: float = 0.0
+) -> Shape:
+    return Shape(
+        family="transformer_xl", vocab_size=267735, layers=layers, width=width, heads=heads, feed_forward=feed_forward,
+        max_length=1024, positions="relative", embedding_norm=False, embedding_scale="input", activation="relu",
+        norm_eps=1e-5, causal=True, segments=0, dropout=dropout, attention_dropout=attention_dropout,
+        activation_dropout=dropout,
+    )  # fmt: skip
+
+
 def _elmo(width: int, cells: int, filters: int = 2048) -> Shape:
     return Shape(
         family="elmo", embedding="char_cnn", filters=filters, tied=False, width=width, layers=2, feed_forward=cells,
@@ -195,6 +207,10 @@ PRESETS: dict[str, Shape] = {
     "xlnet-mini": _xlnet(4, 256),
     "xlnet-base": _xlnet(12, 768),
     "xlnet-large": _xlnet(24, 1024),
+    "transformer-xl-tiny": _transformer_xl(2, 128, 2, 512),
+    "transformer-xl-mini": _transformer_xl(4, 256, 4, 1024),
+    "transformer-xl-base": _transformer_xl(16, 410, 10, 2100),
+    "transformer-xl-large": _transformer_xl(18, 1024, 16, 4096, dropout=0.2, attention_dropout=0.2),
 }
 
 PAPERS: dict[str, str] = {
@@ -261,6 +277,10 @@ PAPERS: dict[str, str] = {
     "xlnet-mini": "in proportion to Yang 2019",
     "xlnet-base": "Yang 2019 (1906.08237)",
     "xlnet-large": "Yang 2019 (1906.08237)",
+    "transformer-xl-tiny": "in proportion to Dai 2019",
+    "transformer-xl-mini": "in proportion to Dai 2019",
+    "transformer-xl-base": "Dai 2019 (1901.02860)",
+    "transformer-xl-large": "Dai 2019 (1901.02860)",
 }
 
 USUAL = {
@@ -269,6 +289,7 @@ USUAL = {
     "encoder_decoder": "bart-mini",
     "gru": "gru-mini",
     "xlnet": "xlnet-mini",
+    "transformer_xl": "transformer-xl-mini",
     "elmo": "elmo-mini",
 }
 "By flow of data (`Shape.flow`), the model that is taken where none is named."

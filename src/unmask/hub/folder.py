@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
-from unmask.hub.families import FAMILIES
+from unmask.hub.families import FAMILIES, GONE
 from unmask.hub.family import Head
 from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs
 from unmask.hub.shapes import padding, read_shape, write_shape
@@ -91,7 +91,8 @@ def write(
         UserError: The folder is taken or cannot be written, or the shape or the head has parts their family lacks.
     """
     if shape.family not in FAMILIES:
-        raise UserError(f"Hugging Face knows no {shape.family}; {', '.join(FAMILIES)} would fit")
+        why = ", whose classes transformers took out" if shape.family in GONE else ""
+        raise UserError(f"Hugging Face knows no {shape.family}{why}; {', '.join(FAMILIES)} would fit")
     found = to_theirs(shape, tensors, tokenizer.pad)
     config = {
         "architectures": [_architecture(shape, tensors, task)],

@@ -8,6 +8,7 @@ from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
 from unmask.models.longformer import Longformer
 from unmask.models.shape import Shape
+from unmask.models.transformer_xl import TransformerXL
 from unmask.models.xlnet import XLNet
 from unmask.nn.network import Backbone
 
@@ -17,6 +18,7 @@ FLOWS: dict[str, type[Backbone]] = {
     "encoder_decoder": EncoderDecoder,
     "gru": GRU,
     "xlnet": XLNet,
+    "transformer_xl": TransformerXL,
     "elmo": Elmo,
 }
 "By `Shape.flow`."

@@ -31,8 +31,16 @@ OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
          "attention_dropout", "activation_dropout", "norm_eps", "init_std"},
         {"positions": "relative", "embedding_norm": False},
     ),
+    "transformer_xl": (
+        {"family", "vocab_size", "width", "layers", "heads", "feed_forward", "activation", "max_length", "dropout",
+         "attention_dropout", "activation_dropout", "norm_eps", "tied", "init_std"},
+        {"positions": "relative", "embedding_norm": False, "embedding_scale": "input", "causal": True, "segments": 0},
+    ),
 }  # fmt: skip
 """Families whose one file of `models` builds all parts in: what may vary, and what else is not as by default."""
+
+RELATIVE = tuple(name for name, (_, others) in OF_ONE_PIECE.items() if others.get("positions") == "relative")
+"""Those of them whose positions are distances."""
 
 
 Window = Annotated[int, Field(ge=2)]
@@ -48,7 +56,10 @@ class Shape(Config):
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
         "elmo-transformer", "roberta", "distilbert", "longformer",
-    ] = Field("bert", description="Whose names and parts it has in Hugging Face, which knows no gru and no elmo")
+        "transformer_xl",
+    ] = Field(
+        "bert", description="Whose names and parts it has in Hugging Face, which knows no gru, elmo and transformer_xl"
+    )
     # fmt: on
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
@@ -144,8 +155,9 @@ class Shape(Config):
         for part, fits in built_in(self.family).items():
             if (found := getattr(self, part)) != fits:
                 raise ValueError(f"{part} {found} does not go with family {self.family}; {fits} would fit")
-        if self.positions == "relative" and self.family != "xlnet":
-            raise ValueError(f"positions relative are xlnet's; they do not go with family {self.family}")
+        if self.positions == "relative" and self.family not in RELATIVE:
+            fits = " and ".join(RELATIVE)
+            raise ValueError(f"positions relative are for {fits}; they do not go with family {self.family}")
         return self
 
     @model_validator(mode="after")
@@ -228,8 +240,8 @@ class Shape(Config):
         """How many numbers the backbone holds, heads not counted."""
         if self.family == "gru":
             return self._parameters_of_gru()
-        if self.family == "xlnet":
-            return self._parameters_of_xlnet()
+        if self.family in RELATIVE:
+            return self._parameters_by_distance()
         if self.flow == "elmo":
             return self._parameters_of_tokens() + self._parameters_of_elmo()
         stacks = [self._stack(self.layers, sublayers=2)]
@@ -289,12 +301,13 @@ class Shape(Config):
         first, others = self.token_width + self.width + 2, 2 * (self.width + 1)
         return self.token_width * self.vocab_size + 3 * self.width * (first + (self.layers - 1) * others)
 
-    def _parameters_of_xlnet(self) -> int:
-        """No positions and no norm beside the tokens, but what a query begins with; per layer a matrix for distances
-        and vectors for content, distances, segments."""
-        attention = self.width * (5 * self.width + 3 + self.segments)
+    def _parameters_by_distance(self) -> int:
+        """No positions and no norm beside the tokens; per layer a matrix for distances. XLNet has per layer vectors for
+        content, distances and segments, and one that a query begins with; Transformer-XL two in all."""
+        once, each = (1, 3 + self.segments) if self.family == "xlnet" else (2, 0)
+        attention = self.width * (5 * self.width + each)
         feed_forward = 2 * self.width * self.feed_forward + self.feed_forward + self.width
-        return self.width * (self.vocab_size + 1) + self.layers * (attention + feed_forward + 4 * self.width)
+        return self.width * (self.vocab_size + once) + self.layers * (attention + feed_forward + 4 * self.width)
 
 
 def built_in(family: str) -> dict[str, Any]:

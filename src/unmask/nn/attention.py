@@ -191,9 +191,9 @@ class Relative:
 
     content: Tensor  # [H, W]
     position: Tensor  # [H, W]
-    segment: Tensor  # [H, W]
+    segment: Tensor | None  # [H, W]; None: segments are not looked at
     distances: Tensor  # [2L, H, W] of the distances from L down to 1 - L
-    segments: Tensor  # [2, H, W]
+    segments: Tensor | None  # [2, H, W]
 
 
 def attend_relative(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: Sight, dropout: float = 0.0) -> Tensor:
@@ -208,7 +208,7 @@ def attend_relative(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: 
     far = _shifted(far) if sight.straight else _Picked.apply(far, sight.distances)  # type: ignore[no-untyped-call]
     near = _heads_first(q + relative.content * scale, asking).flatten(0, 1)
     scores = torch.baddbmm(far.flatten(0, 1), near, k.flatten(0, 1).transpose(1, 2)).view(far.shape)
-    if sight.parted is not None:
+    if sight.parted is not None and relative.segment is not None and relative.segments is not None:
         # what the same text adds to all keys alike the softmax would take away again
         other = torch.einsum("qhw,hw->qh", q + relative.segment * scale, relative.segments[1] - relative.segments[0])
         scores = scores + asking.to_rows(other).permute(2, 0, 1)[..., None] * sight.parted.to(q.dtype)
@@ -255,8 +255,23 @@ def relative_dense(q: Tensor, k: Tensor, v: Tensor, relative: Relative, sight: S
     by_distance = relative.distances[len(relative.distances) // 2 - distance]  # [Q, K, H, W]
     scores = torch.einsum("qhw,khw->hqk", q + relative.content, k)
     scores = scores + torch.einsum("qhw,qkhw->hqk", q + relative.position, by_distance)
-    if asking.segment is not None and keys.segment is not None:
-        by_segment = relative.segments[(asking.segment[:, None] != keys.segment).long()]
-        scores = scores + torch.einsum("qhw,qkhw->hqk", q + relative.segment, by_segment)
+    own, segments = relative.segment, relative.segments
+    if own is not None and segments is not None and asking.segment is not None and keys.segment is not None:
+        by_segment = segments[(asking.segment[:, None] != keys.segment).long()]
+        scores = scores + torch.einsum("qhw,qkhw->hqk", q + own, by_segment)
     scores = (scores * q.shape[-1] ** -0.5).masked_fill(~seen, -math.inf)
     return torch.einsum("hqk,khw->qhw", scores.softmax(-1), v)
+
+
+def remembered_relative(q: Tensor, past: Past, relative: Relative) -> Tensor:
+    """One new token [N, H, W] of each sequence that was kept, which sees all that was kept of it, itself included.
+
+    Distances are those of a row of as many places as are kept.
+    """
+    last, place = past.lengths[:, None] - 1, torch.arange(past.keys.shape[2], device=q.device)
+    near = torch.einsum("nhw,nhlw->nhl", q + relative.content, past.keys)
+    far = torch.einsum("nhw,phw->nhp", q + relative.position, relative.distances)
+    number = len(relative.distances) // 2 - last + place  # [N, L] the row of each key's distance
+    far = far.gather(2, number[:, None].expand(near.shape))
+    scores = ((near + far) * q.shape[-1] ** -0.5).masked_fill((place > last)[:, None], -math.inf)
+    return torch.einsum("nhl,nhlw->nhw", scores.softmax(-1), past.values)

@@ -19,9 +19,10 @@ class Past:
     keys: Tensor  # [N, H, L, W]
     values: Tensor
     lengths: Tensor  # [N] how much of each is filled
+    distances: Tensor | None  # [2L, H, W] what its layer makes of distances, where it looks at them so
 
     def __init__(self) -> None:
-        self.begun, self.longest = False, 0
+        self.begun, self.longest, self.distances = False, 0, None
 
     def keep(self, k: Tensor, v: Tensor, layout: Layout) -> None:
         """Keep whole sequences, laid end to end: [T, H, W]."""

@@ -29,9 +29,9 @@ class Side:
     segment: Tensor | None  # [T]
 
     @classmethod
-    def of(cls, sequences: Sequences) -> Side:
+    def of(cls, sequences: Sequences, causal: bool = False) -> Side:
         """The tokens of a stream."""
-        order = sequences.layout.order
+        order = sequences.positions if causal else sequences.layout.order
         order = torch.zeros_like(sequences.positions) if order is None else order
         return cls(sequences.layout.sequence(), sequences.positions, order, sequences.segments)
 
@@ -59,9 +59,13 @@ class Sight:
     straight: bool  # whether the b-th of each row stands at place b
 
     @classmethod
-    def of(cls, asking: Sequences, content: Sequences, memory: Sequences | None = None) -> Sight:
-        """What the tokens of one stream see of a content stream, whose rows decide all rows, and of its memory."""
-        who, keys, device = Side.of(asking), Side.of(content).behind(memory), content.tokens.device
+    def of(cls, asking: Sequences, content: Sequences, memory: Sequences | None = None, causal: bool = False) -> Sight:
+        """What the tokens of one stream see of a content stream, whose rows decide all rows, and of its memory.
+
+        Where this is ``causal``, none of what follows them; a memory is then what stands before.
+        """
+        who, keys = Side.of(asking, causal), Side.of(content, causal).behind(memory)
+        device = content.tokens.device
         counts = np.array(content.layout.lengths)
         rows = rows_of([counts], [content.layout.row_length])
         count = int(rows[-1]) + 1

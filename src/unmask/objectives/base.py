@@ -98,6 +98,10 @@ class Objective(Config):
         """The model that is asked for, with what this objective needs of it."""
         return shape
 
+    def asked_of(self, shape: Shape) -> Self:
+        """The objective as it is for this model, where some of it hangs on the model."""
+        return self
+
     def extra_tokens(self) -> tuple[str, ...]:
         """Special tokens that it needs; a vocabulary that lacks them gets them at its end."""
         return ()

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from unmask.errors import UserError
+from unmask.objectives._from_left import FromLeft
 from unmask.objectives.base import Objective
-from unmask.objectives.causal_lm import CausalLM
 from unmask.text.chance import Chance
 from unmask.text.example import Array, Example
 from unmask.text.sampling.sequences import single
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unmask.text.tokens.tokenizer import Tokenizer
 
 
-class MetadataLM(CausalLM):
+class MetadataLM(FromLeft):
     """Predict the next token of an article's fields in an order that varies, so that each is told from any (Grover).
 
     Wants a corpus that was prepared with --fields.
@@ -37,7 +37,7 @@ class MetadataLM(CausalLM):
     text_alone: float = Field(0.35, ge=0, le=1, description="Share of the articles of which only the text is left")
 
     def beside(self, others: Mapping[str, Objective]) -> None:
-        """As causal_lm."""
+        """What hides tokens hides them from those that come after."""
         if other := next((name for name in others if name != "metadata_lm"), None):
             raise ValueError(f"metadata_lm reads from the left fields that it orders itself; {other} does not fit")
 

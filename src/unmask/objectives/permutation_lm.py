@@ -22,9 +22,8 @@ from pydantic import Field
 from unmask.objectives.base import Objective
 from unmask.text.chance import Chance
 from unmask.text.corruption import permutation
-from unmask.text.example import Example, Stream, Targets
-from unmask.text.ranges import stretches
-from unmask.text.sampling import sequences
+from unmask.text.example import Example, Targets
+from unmask.text.sampling.sequences import single, with_text_beside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,14 +54,8 @@ class PermutationLM(Objective):
 
     def sample(self, slots: Slots, tokenizer: Tokenizer, chance: Chance) -> Example:
         """One sequence a slot, and what stands before it in its document, or after it."""
-        example = sequences.single(slots, tokenizer, chance)
         after = chance.sequences("memory after") < 0.5
-        text = slots.beside(after, (self.memory * slots.rooms).astype(np.int64))
-        if not text.lengths.any():
-            return example
-        tokens = text.tokens[stretches(text.starts, text.lengths)]
-        first = np.where(after, example.streams["encoder"].lengths, -text.lengths)
-        return example.with_stream(Stream(tokens, text.lengths, places=stretches(first, text.lengths)), "memory")
+        return with_text_beside(single(slots, tokenizer, chance), slots, after, self.memory)
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Draw what is predicted and in which order, and ask for it. Nothing is hidden but by the order."""

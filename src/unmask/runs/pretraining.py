@@ -62,8 +62,9 @@ class Pretraining:
         settings: Training,
         placement: Placement,
     ):
-        self.network, self.objectives, self.plan, self.held_out = network, list(objectives.values()), plan, held_out
-        self.lots = [list(together.values()) for together in lots(objectives)]
+        self.network, self.plan, self.held_out = network, plan, held_out
+        asked = {name: objective.asked_of(network.backbone.shape) for name, objective in objectives.items()}
+        self.objectives, self.lots = list(asked.values()), [list(together.values()) for together in lots(asked)]
         self.rates = np.cumsum([o.mixing_rate for o in self.objectives if o.mixing_rate is not None])
         self.settings, self.placement = settings, placement
         self.weights = {head: weight for o in self.objectives for head, weight in o.weights().items()}

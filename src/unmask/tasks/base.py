@@ -67,7 +67,7 @@ class Prediction:
 class Task(Objective):
     """An objective whose answers people gave."""
 
-    flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "gru", "xlnet", "elmo")
+    flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "gru", "xlnet", "transformer_xl", "elmo")
     architecture: ClassVar[str]  # what Hugging Face calls a model of it: {family}For{architecture}
 
     labels: tuple[str, ...] = Field((), description="The labels; by default those of the training file")

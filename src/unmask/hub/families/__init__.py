@@ -31,6 +31,9 @@ FAMILIES: dict[str, Family] = {
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 
+GONE = ("transformer_xl",)
+"""Families that it had once."""
+
 
 def named(config: Config) -> str | None:
     """The family that a ``config.json`` is of."""
@@ -43,4 +46,4 @@ def named(config: Config) -> str | None:
     return next(fits, None)
 
 
-__all__ = ["FAMILIES", "named"]
+__all__ = ["FAMILIES", "GONE", "named"]

@@ -13,6 +13,7 @@ from unmask.inference.generation.settings import Generation
 from unmask.inference.generation.writer import Reader, Writer, stepwise
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
+from unmask.models.transformer_xl import TransformerXL
 from unmask.nn.batch import collate
 from unmask.nn.blocks import Memory
 from unmask.text.example import Array, Example, Stream
@@ -59,7 +60,7 @@ class FromLeft:
 
     def _writer(self, prompts: list[Array]) -> Writer:
         network, sequences = self.model.network, self.model.batch(prompts).streams["encoder"]
-        assert isinstance(network.backbone, Encoder)
+        assert isinstance(network.backbone, Encoder | TransformerXL)
         return Writer(network.backbone, network.heads[self.head], self.model.tokenizer.size, sequences)
 
     def _room(self, name: str, wanted: int, room: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
+from unmask.models.transformer_xl import TransformerXL
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Memory
 from unmask.nn.layout import Layout
@@ -28,7 +29,7 @@ class Writer:
         given: what the texts begin with, [T] in all.
     """
 
-    def __init__(self, backbone: Encoder, head: nn.Module, size: int, given: Sequences):
+    def __init__(self, backbone: Encoder | TransformerXL, head: nn.Module, size: int, given: Sequences):
         self.backbone, self.head, self.size, self.given = backbone, head, size, given
         self.last = given.layout.cu_seqlens[1:].long() - 1
         self.places = given.positions[self.last]  # [N] of the last token of each
@@ -62,7 +63,7 @@ class Writer:
             past.pick(which)
 
     def _states(self, sequences: Sequences) -> Tensor:
-        return self.backbone.layers(sequences, self.pasts)[-1]
+        return self.backbone.layers(sequences, pasts=self.pasts)[-1]
 
     def _scores(self, states_ND: Tensor) -> Tensor:
         scores: Tensor = self.head(states_ND)

@@ -124,6 +124,23 @@ def with_sentences(example: Example, slots: Slots, tokenizer: Tokenizer) -> Exam
     return example.with_stream(replace(stream, sentences=sentences))
 
 
+def with_text_beside(example: Example, slots: Slots, after: Array, share: float) -> Example:
+    """The sequences of `single` and, as a stream ``memory``, what stands beside each in its document.
+
+    Args:
+        example: the sequences.
+        slots: what they were made of.
+        after: [N] bool: what stands right behind it, and not what stands before.
+        share: of the room of a sequence, at most so much.
+    """
+    text = slots.beside(after, (share * slots.rooms).astype(np.int64))
+    if not text.lengths.any():
+        return example
+    tokens = text.tokens[stretches(text.starts, text.lengths)]
+    first = np.where(after, example.streams["encoder"].lengths, -text.lengths)
+    return example.with_stream(Stream(tokens, text.lengths, places=stretches(first, text.lengths)), "memory")
+
+
 def halves(slots: Slots, chance: Chance) -> tuple[Text, Text]:
     """Each slot's sentences as A and B, parted at a border chosen by chance. B is empty where there is one sentence."""
     text = slots.text
