@@ -1,5 +1,7 @@
 """A model from the wild (all-MiniLM-L6-v2, six layers of BERT): loaded, asked, written back."""
 
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,6 +66,14 @@ def test_its_vectors_mean_something(model):
     guitar, instrument, budget = (vector(states_LD) for states_LD in model.hidden(TEXTS[:3]))
     assert guitar @ instrument > 0.5
     assert guitar @ budget < 0.2
+
+
+def test_the_example_finds_what_means_the_same(tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS[:3]), encoding="utf-8")
+    example = Path(__file__).parent.parent / "examples" / "sentence_vectors.py"
+    line = [sys.executable, example, "Music is being made.", tmp_path / "texts.txt", "-k", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.split("  ", 1)[1].strip() in TEXTS[:2]
 
 
 def test_what_is_absent_is_said(model):
