@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from unmask.commands.list import table_of
+from unmask.commands.list import table_of, trained_with
 
 HOME = Path(__file__).parent / "methods.md"
 KINDS = {
@@ -32,6 +32,10 @@ def page() -> str:
     parts = ["# Methods", "Made by `python docs/make_methods.py`; a test checks that it is up to date."]
     for kind, meaning in KINDS.items():
         parts += [f"## {kind.capitalize()}", meaning, markdown(table_of(kind))]
+        if kind == "models":
+            parts.append(
+                "\n".join(f"- {each}: trained by {', '.join(names)}" for each, names in trained_with().items())
+            )
     return "\n\n".join(parts) + "\n"
 
 

@@ -287,6 +287,18 @@ def test_the_models_say_with_which_vocabulary_their_parameters_are_counted(capsy
     assert main(["list", "models"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "parameters are counted with the paper's vocabulary and without heads;" in told
+    assert "bert-base 12 × 768 23.4 M 85.5 M 1.74 GB 0.44 GB 512" in told
+    assert "gru can be pre-trained with quick_thought, skip_thought" in told
+
+
+def test_the_models_are_drawn_by_year_and_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["list", "models", "--plot", str(tmp_path / "models.html")]) == 0
+    page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
+    for seen in ("2019  roberta", "2024  modernbert", "1908.08962", "334.1 M"):
+        assert seen in page
+    assert "2019  roberta-base" not in page and "roberta-tiny" not in page, "families, and what papers made"
+    assert refused(capsys, "list", "models", "--plot", "models.png").startswith("--plot models.png: only models are")
+    assert refused(capsys, "list", "tasks", "--plot", "tasks.html").startswith("--plot tasks.html: only models are")
 
 
 def test_list_knows_every_preset_and_every_kind_of_tokenizer() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 from rich.table import Table
 
 from unmask.config import Config, describe, folder
+
+if TYPE_CHECKING:
+    from unmask.models.shape import Shape
 
 Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers", "vectors"]
 
@@ -28,17 +34,35 @@ TOKENIZERS = (
 )
 
 
+LINE = ("model", "layers", "embedding", "body", "train", "run", "context")
+TO_TRAIN, TO_RUN = 16, 4
+"""Bytes for each weight: itself, its gradient and AdamW's two memories; and itself."""
+SIZES = ("tiny", "mini", "small", "medium", "base", "large", "xlarge", "xxlarge", "xsmall")
+
+
 class List(Config):
     """Show what there is, with the paper it comes from."""
 
     positional: ClassVar[tuple[str, ...]] = ("what",)
 
     what: Kind = Field(description="What to list")
+    plot: Path | None = Field(None, description="Of models: a page (.html) that draws their sizes over the years")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.plot and (self.what != "models" or self.plot.suffix != ".html"):
+            raise ValueError(f"--plot {self.plot}: only models are drawn, as a page; list models --plot models.html")
+        return self
 
     def run(self) -> list[str]:
-        """Print a table; the names are returned."""
+        """Print a table, or draw one; the names are returned."""
         table = table_of(self.what)
-        Console(highlight=False).print(table)
+        if self.plot:
+            _draw(self.plot)
+        elif self.what == "models":
+            _print_models(Console(highlight=False))
+        else:
+            Console(highlight=False).print(table)
         return list(map(str, table.columns[0].cells))
 
 
@@ -52,23 +76,109 @@ def table_of(what: Kind) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", caption_justify="left")
     for column in columns:
-        numeric = column in ("layers", "width", "heads", "parameters")
+        numeric = column in _Row._fields[1:-2]
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric or column == "name")
     return table
 
 
-def _models() -> Table:
+class _Row(NamedTuple):
+    """What is told of a model."""
+
+    name: str
+    layers: str
+    width: str
+    embeddings: str
+    body: str
+    train: str
+    run: str
+    context: str
+    kind: str
+    paper: str
+
+
+MEANINGS = (
+    "parameters are counted with the paper's vocabulary and without heads; a run has the vocabulary of its tokenizer. "
+    "train and run are the memory of weights, in float32 with AdamW's; the texts of a step come on top, and --dry-run "
+    "says what all of it takes. context is the longest text in tokens"
+)
+
+
+def _rows() -> list[_Row]:
     from unmask.presets import PAPERS, PRESETS
 
-    table = _table("name", "layers", "width", "heads", "parameters", "paper")
-    table.caption = (
-        "parameters are counted with the paper's vocabulary and without heads; "
-        "a run has the vocabulary of its tokenizer, and --dry-run says how many that makes"
-    )
-    for name, shape in PRESETS.items():
-        numbers = (shape.layers, shape.width, shape.heads, f"{shape.parameters / 1e6:.1f} M")
-        table.add_row(name, *map(str, numbers), PAPERS[name])
+    return [_row(name, shape, PAPERS[name]) for name, shape in PRESETS.items()]
+
+
+def _row(name: str, shape: Shape, paper: str) -> _Row:
+    count, tokens = shape.parameters, shape.token_parameters
+    layers = f"{shape.layers}+{shape.decoder_layers}" if shape.decoder_layers else str(shape.layers)
+    sizes = (f"{tokens / 1e6:.1f} M", f"{(count - tokens) / 1e6:.1f} M")
+    memory = (f"{TO_TRAIN * count / 1e9:.2f} GB", f"{TO_RUN * count / 1e9:.2f} GB")
+    return _Row(name, layers, str(shape.width), *sizes, *memory, str(shape.max_length), _kind(shape.flow), paper)
+
+
+def _kind(flow: str) -> str:
+    return flow.replace("_", "-")
+
+
+def _models() -> Table:
+    table = _table(*_Row._fields)
+    table.caption = MEANINGS
+    for row in _rows():
+        table.add_row(*row)
     return table
+
+
+def _print_models(console: Console) -> None:
+    """By paper, so that a line has room for a model; and what each kind can be pre-trained with."""
+    console.print("{:<22}{:>9}{:>11}{:>9}{:>10}{:>9}{:>9}".format(*LINE), style="bold")
+    for (paper, kind), rows in groupby(_rows(), lambda row: (row.paper, row.kind)):
+        console.print(f"{paper}, {kind}", style="dim")
+        for row in rows:
+            size = f"{row.layers} × {row.width}"
+            sizes = (row.embeddings, row.body, row.train, row.run, row.context)
+            console.print("  {:<20}{:>9}{:>11}{:>9}{:>10}{:>9}{:>9}".format(row.name, size, *sizes))
+    console.print(f"\n{MEANINGS}.\n", style="dim")
+    for kind, names in trained_with().items():
+        console.print(f"{kind} can be pre-trained with {', '.join(names)}")
+
+
+def trained_with() -> dict[str, list[str]]:
+    """The objectives that can train each kind of model."""
+    from unmask.objectives.base import Objective
+    from unmask.presets import PRESETS
+
+    found: dict[str, list[str]] = {_kind(shape.flow): [] for shape in PRESETS.values()}
+    for name, cls in folder("unmask.objectives").items():
+        assert issubclass(cls, Objective)
+        for flow in cls.flows:
+            found[_kind(flow)].append(name)
+    return found
+
+
+def _draw(out: Path) -> None:
+    """Those that a paper made, at the year of it."""
+    from unmask.presets import PAPERS, PRESETS
+    from unmask.report.family import Drawn, write_family
+
+    own = {name: paper for name, paper in PAPERS.items() if not paper.startswith("in proportion")}
+    models = [
+        Drawn(name, _family(name), _kind(PRESETS[name].flow), _year(paper), PRESETS[name].parameters, paper)
+        for name, paper in own.items()
+    ]
+    print(write_family(models, out))
+
+
+def _family(name: str) -> str:
+    """``bert`` of bert-base."""
+    head, _, size = name.rpartition("-")
+    return head if size in SIZES or size.isdigit() else name
+
+
+def _year(paper: str) -> int:
+    found = re.search(r"\b(?:19|20)\d\d\b", paper)
+    assert found, paper
+    return int(found[0])
 
 
 def _objectives() -> Table:

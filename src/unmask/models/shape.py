@@ -243,11 +243,11 @@ class Shape(Config):
         if self.family in RELATIVE:
             return self._parameters_by_distance()
         if self.flow == "elmo":
-            return self._parameters_of_tokens() + self._parameters_of_elmo()
+            return self.token_parameters + self._parameters_of_elmo()
         stacks = [self._stack(self.layers, sublayers=2)]
         if self.decoder_layers:
             stacks.append(self._stack(self.decoder_layers, sublayers=3))
-        return self._parameters_of_tokens() + self.token_width * self.segments + self._projection + sum(stacks)
+        return self.token_parameters + self.token_width * self.segments + self._projection + sum(stacks)
 
     @property
     def _projection(self) -> int:
@@ -283,7 +283,9 @@ class Shape(Config):
     def _places(self) -> int:
         return {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
 
-    def _parameters_of_tokens(self) -> int:
+    @property
+    def token_parameters(self) -> int:
+        """How many of them make the vectors of tokens."""
         if self.embedding == "subword":
             return self.token_width * self.vocab_size
         convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in self.convolutions.items())

@@ -48,7 +48,7 @@ def write_report(folder: str | Path) -> Path:
         UserError: the folder holds no finished run, or one of its files is not what it should be.
     """
     run = read_run(folder)
-    return _write(run.folder / "report.html", "run.html", _of_run(run))
+    return write_page(run.folder / "report.html", "run.html", _of_run(run))
 
 
 def write_overview(folders: Sequence[str | Path], out: str | Path, title: str = "Overview") -> Path:
@@ -62,7 +62,7 @@ def write_overview(folders: Sequence[str | Path], out: str | Path, title: str = 
     if not folders:
         raise UserError("an overview needs the folder of at least one finished run")
     runs, out = [read_run(folder) for folder in folders], Path(out)
-    return _write(out, "overview.html", _of_runs(runs, out, title))
+    return write_page(out, "overview.html", _of_runs(runs, out, title))
 
 
 def _of_run(run: Run) -> dict[str, Any]:
@@ -164,7 +164,8 @@ def _listed(run: Run, out: Path) -> dict[str, str]:
     }
 
 
-def _write(path: Path, template: str, values: dict[str, Any]) -> Path:
+def write_page(path: Path, template: str, values: dict[str, Any]) -> Path:
+    """Write a page of this folder's; returns its path."""
     page = pages.page(HERE / template, values, script=_script() if values["charts"] else "")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())

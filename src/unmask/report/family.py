@@ -1,0 +1,68 @@
+"""A page that draws models by the year of their paper and their size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unmask.report import charts
+from unmask.report.page import Charts, write_page
+
+SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model as the chart shows it."""
+
+    name: str
+    family: str  # its name without its size
+    kind: str  # encoder, decoder, encoder-decoder, …
+    year: int
+    parameters: int
+    paper: str
+
+
+def write_family(models: list[Drawn], out: Path) -> Path:
+    """Write the page; returns its path."""
+    drawn = Charts()
+    values = {
+        "title": "Models by year and size",
+        "eyebrow": f"unmask, {len(models)} models",
+        "summary": "Each dot is a model of a paper, the oldest papers first; the scale of sizes is logarithmic.",
+        "number": drawn.add(chart(models)),
+        "kinds": list(zip(dict.fromkeys(model.kind for model in models), SHADES, strict=False)),
+        "models": sorted(models, key=lambda model: (model.year, model.paper, model.parameters)),
+        "charts": drawn,
+    }
+    return write_page(out, "family.html", values)
+
+
+def chart(models: list[Drawn]) -> charts.Spec:
+    """A line for each family and year, the oldest first; a dot for each model, the further right the larger."""
+    kinds = list(dict.fromkeys(model.kind for model in models))
+    ordered = sorted(models, key=lambda model: (model.year, model.family))
+    rows = [{**asdict(model), "row": f"{model.year}  {model.family}"} for model in ordered]
+    colour = {"field": "kind", "type": "nominal", "legend": None, "scale": {"domain": kinds, "range": [*SHADES]}}
+    sizes = {"field": "parameters", "type": "quantitative", "scale": {"type": "log"}, "title": None}
+    tooltip = [
+        {"field": "name", "type": "nominal"},
+        {"field": "parameters", "type": "quantitative", "format": ","},
+        {"field": "paper", "type": "nominal"},
+    ]
+    return {
+        "width": "container",
+        "height": 24 * len({row["row"] for row in rows}),
+        "background": "transparent",
+        "data": {"values": rows},
+        "encoding": {
+            "x": {**sizes, "axis": {**charts.AXIS, "values": [10**n for n in range(6, 11)]}},
+            "y": {"field": "row", "type": "nominal", "title": None, "sort": None, "axis": charts.NAMES},
+            "color": colour,
+        },
+        "layer": [
+            {"mark": {"type": "line", "strokeWidth": 2, "opacity": 0.5}, "encoding": {"detail": {"field": "row"}}},
+            {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 1}, "encoding": {"tooltip": tooltip}},
+        ],
+        "config": charts.CONFIG,
+    }
