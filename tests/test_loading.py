@@ -161,6 +161,11 @@ def test_bfloat16_is_near_and_comes_as_float32(folder, model):
     assert np.abs(one - other).max() < 0.1 * np.abs(one).max()
 
 
+def test_weights_lie_where_torch_would_have_put_them(model):
+    """As in a file they may lie anywhere, and a product of one row is rounded by that."""
+    assert not any(weight.data_ptr() % 64 for weight in model.network.parameters())
+
+
 # masks
 
 
