@@ -112,7 +112,7 @@ class Network(nn.Module):
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    """Where torch would have put it: a product of one row is rounded by where its numbers lie, as a file's may anywhere."""
+    """Where torch would have put it, and no file need: a product of one row is rounded by where its numbers lie."""
     return tensor.clone() if tensor.data_ptr() % 64 else tensor
 
 
