@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--size", default="tiny", help="tiny or mini")
     parser.add_argument("--length", type=int, default=32, help="tokens of a segment")
     parser.add_argument("--batch-size", type=int, default=32, help="rows of a step")
-    parser.add_argument("--steps", type=int, default=1500, help="of each training")
+    parser.add_argument("--steps", type=int, default=500, help="of each training")
     parser.add_argument("--out", type=Path, help="where to keep the runs; none: nowhere")
     options = parser.parse_args()
     try:

@@ -196,6 +196,9 @@ def test_what_cannot_be_evaluated_is_refused(home, tmp_path):
         evaluated(home, "gpt2", memory=5)
     with pytest.raises(UserError, match="length 5000: the model reads up to 1024 tokens"):
         evaluated(home, "gpt2", length=5000)
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"empty\.txt: holds no text"):
+        calls.call(Evaluate, home / "gpt2", tmp_path / "empty.txt", device="cpu")
     with pytest.raises(UserError, match=r"does no task, and has no causal_lm head to read a text with; the run of"):
         evaluated(home, "bert")
     files = {name: classified(tmp_path / f"{name}.tsv", 40, n) for n, name in enumerate(("train", "valid"))}

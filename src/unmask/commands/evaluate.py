@@ -111,8 +111,9 @@ class Evaluate(Config):
                 yield np.concatenate(parts)
                 parts = []
             parts.append(model.tokenizer.encode_flat([piece.text], specials=False)[0])
-        if parts:
-            yield np.concatenate(parts)
+        if not parts:
+            raise UserError(f"{self.file}: holds no text")
+        yield np.concatenate(parts)
 
 
 def _table(rows: dict[str, dict[str, float]], first: str = "") -> Table:
