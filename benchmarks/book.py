@@ -38,7 +38,7 @@ class Reader:
 READERS = (
     Reader("gpt2", "gpt2", "causal_lm", (0,)),
     Reader(PLAIN, "transformer-xl", {"causal_lm": {"memory": 0.0}}, (0,)),
-    Reader("transformer-xl", "transformer-xl", {"causal_lm": {"memory": 1.0}}, (0, 1, 2, 4, 8)),
+    Reader("transformer-xl, trained with memory", "transformer-xl", {"causal_lm": {"memory": 1.0}}, (0, 1, 2, 4, 8)),
 )
 
 
