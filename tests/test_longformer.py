@@ -128,6 +128,12 @@ def test_what_does_not_go_together_is_refused(settings, why):
         changed(**settings)
 
 
+@pytest.mark.parametrize("window", ["1", "64,1"])
+def test_what_is_no_window_is_told_what_fits(window):
+    with pytest.raises(UserError, match="a whole number at least 2 or a list, each a whole number at least 2 or none"):
+        build(Pretrain, {"corpus": "c", "out": "o", "model": "longformer-tiny", "model.window": window})
+
+
 @pytest.mark.parametrize("objective", ["causal_lm", "unified_lm", "masked_next_token"])
 def test_what_hides_what_comes_later_has_no_global_tokens(objective):
     """They would tell it."""

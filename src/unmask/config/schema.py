@@ -129,7 +129,7 @@ def _fits_settings(cls: type[Config], metadata: Any) -> str:
 
 def _bounds(metadata: Any) -> list[str]:
     found = []
-    for rule in metadata:
+    for rule in (one for given in metadata for one in (given.metadata if isinstance(given, FieldInfo) else [given])):
         for key, word in _BOUNDS.items():
             if (bound := getattr(rule, key, None)) is not None:
                 found.append(f"{word} {bound}")
