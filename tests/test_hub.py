@@ -550,6 +550,61 @@ def test_only_an_empty_folder_is_written_to(tmp_path, tokenizer):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+# what is missing
+
+DENSE = "cls.predictions.transform.dense.weight"
+
+
+def without(folder, *beginnings):
+    change_tensors(folder, lambda tensors: {n: t for n, t in tensors.items() if not n.startswith(beginnings)})
+
+
+def test_a_head_that_is_there_in_part_is_left_out_where_that_is_allowed(bert):
+    without(bert, DENSE)
+    refused(bert, DENSE, "missing")
+    for allowed in ([], ["next_sentence"]):
+        with pytest.raises(UserError, match=f"of the masked_lm head {DENSE} is missing; --allow-missing masked_lm"):
+            hub.read(bert, allowed)
+    found = hub.read(bert, ["masked_lm"])
+    assert found.heads == ["next_sentence"] and not any(name.startswith("heads.masked_lm") for name in found.tensors)
+    assert f"left out: the masked_lm head, of which {DENSE} is missing" in found.notes
+    assert found.fates[DENSE] == "missing" and found.fates["cls.predictions.bias"] == "unused"
+
+
+def test_a_head_that_the_folder_says_it_has_must_be_there(bert):
+    """Named by its class; what only reads the model goes on, and says so."""
+    without(bert, "cls.predictions.")
+    assert "no masked_lm head" in hub.read(bert).notes[0]
+    with pytest.raises(UserError, match=r"of the masked_lm head cls.predictions.bias, .* is missing; --allow"):
+        hub.read(bert, [])
+    assert hub.read(bert, ["masked_lm"]).heads == ["next_sentence"]
+    change_config(bert, architectures=["BertForNextSentencePrediction"])
+    assert hub.read(bert, []).heads == ["next_sentence"]
+
+
+def test_what_is_missing_of_the_model_itself_is_never_allowed(bert):
+    without(bert, QUERY)
+    with pytest.raises(UserError, match=f"{QUERY} is missing"):
+        hub.read(bert, ["masked_lm", "next_sentence"])
+    with pytest.raises(UserError, match="--allow-missing backbone: bert has no such head; masked_lm, next"):
+        hub.read(bert, ["backbone"])
+
+
+def test_every_tensor_has_a_fate(bert):
+    again = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
+    others = {"bert.embeddings.position_ids", "classifier.weight"}
+
+    def more(tensors):
+        vocabulary, bias = tensors["bert.embeddings.word_embeddings.weight"], tensors["cls.predictions.bias"]
+        copies = dict(zip(sorted(again), (bias.clone(), vocabulary.clone()), strict=True))
+        return {**tensors, **copies, **{name: torch.zeros(1) for name in others}}
+
+    mapped = set(load_file(bert / "model.safetensors"))
+    change_tensors(bert, more)
+    wanted = dict.fromkeys(mapped, "mapped") | dict.fromkeys(again, "tied") | dict.fromkeys(others, "unused")
+    assert hub.read(bert).fates == wanted
+
+
 # what strangers send
 
 
@@ -579,7 +634,52 @@ def test_a_header_whose_length_begins_as_a_pickle_does_is_none(tmp_path, length)
 
 def test_a_pickle_alone_is_not_opened(bert):
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
+    refused(bert, "pytorch_model.bin", "pickle", "unmask convert")
+
+
+def pickled(folder, tensors, shards=1):
+    """The same folder with its weights as old files have them."""
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    names = [f"pytorch_model-{n}.bin" for n in range(shards)] if shards > 1 else ["pytorch_model.bin"]
+    for n, name in enumerate(names):
+        torch.save(dict(list(tensors.items())[n::shards]), folder / name)
+    if shards > 1:
+        places = {tensor: names[n % shards] for n, tensor in enumerate(tensors)}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_of_a_pickle_numbers_alone_are_read_where_that_is_asked_for(bert, shards):
+    before = hub.read(bert)
+    pickled(bert, load_file(bert / "model.safetensors"), shards)
     refused(bert, "pytorch_model.bin", "pickle")
+    found = hub.read(bert, pickled=True)
+    assert found.heads == before.heads and found.notes == []
+    assert all(torch.equal(found.tensors[name], before.tensors[name]) for name in before.tensors)
+
+
+def test_a_pickle_that_holds_anything_else_is_refused(bert, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    tensors = load_file(bert / "model.safetensors")
+    name = next(iter(tensors))
+    wide = torch.zeros(1).expand(tensors[name].shape)
+    for spoilt in (
+        {**tensors, name: Bomb()}, {**tensors, name: 3}, {**tensors, name: wide}, {**tensors, 3: wide},
+        {"state_dict": tensors}, list(tensors.values()), {**tensors, name: torch.zeros(24, 24).to_sparse()},
+    ):  # fmt: skip
+        pickled(bert, {})
+        torch.save(spoilt, bert / "pytorch_model.bin")
+        with pytest.raises(UserError, match=r"_model.bin: (holds more than weights|must hold tensors)") as caught:
+            hub.read(bert, pickled=True)
+        assert "\n" not in str(caught.value)
+    for content in (b"", b"PK\x03\x04", pickle.dumps(Bomb()), b"\x80\x04."):
+        (bert / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(UserError, match="holds more than weights, or is damaged"):
+            hub.read(bert, pickled=True)
+    assert not (tmp_path / "exploded").exists()
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1, -500])

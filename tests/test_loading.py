@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from unmask import hub
 from unmask.commands.convert import Convert
@@ -360,3 +361,32 @@ def test_a_run_is_not_made_a_run_again(tmp_path, tokenizer):
     write_run(tmp_path / "run", shape_of("bert"), tokenizer)
     with pytest.raises(UserError, match="is a run already"):
         Convert(src=str(tmp_path / "run"), to="unmask", out=tmp_path / "out").run()
+
+
+def test_old_files_and_missing_heads_are_converted_where_that_is_asked_for(tmp_path, tokenizer):
+    network = network_of(shape_of("bert"), ("masked_lm", "next_sentence"))
+    hub.write(tmp_path / "model", shape_of("bert"), dict(network.named_parameters()), tokenizer)
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    lost = "cls.predictions.transform.dense.bias"
+    torch.save({name: tensor for name, tensor in tensors.items() if name != lost}, tmp_path / "model/pytorch_model.bin")
+    with pytest.raises(UserError, match=r"a pickle, .* unmask convert"):
+        load(tmp_path / "model")
+    convert = {"src": str(tmp_path / "model"), "to": "hf", "out": tmp_path / "out"}
+    with pytest.raises(UserError, match=f"of the masked_lm head {lost} is missing; --allow-missing masked_lm goes on"):
+        Convert(**convert).run()
+    assert not (tmp_path / "out").exists()
+    notes = Convert(**convert, allow_missing=["masked_lm"], list_tensors=True).run()
+    assert f"tensors of pytorch_model.bin: {len(tensors) - 5} mapped, 0 tied, 1 missing, 4 unused" in notes
+    assert f"  missing {lost}" in notes and "  mapped  bert.embeddings.LayerNorm.bias" in notes
+    assert load(tmp_path / "out").heads == ["next_sentence"]
+    left = {name for name in tensors if not name.startswith("cls.predictions.")}
+    assert set(load_file(tmp_path / "out" / "model.safetensors")) == left
+
+
+@pytest.mark.parametrize("option", ["allow_missing", "list_tensors"])
+def test_of_a_run_nothing_is_missing(tmp_path, tokenizer, option):
+    write_run(tmp_path / "run", shape_of("bert"), tokenizer)
+    given = {"allow_missing": ["masked_lm"], "list_tensors": True}[option]
+    with pytest.raises(UserError, match=f"--{option.replace('_', '-')}: .* is no Hugging Face folder; leave it out"):
+        Convert(src=str(tmp_path / "run"), to="hf", out=tmp_path / "out", **{option: given}).run()

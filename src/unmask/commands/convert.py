@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from unmask.models.shape import Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unmask import hub
     from unmask.inference.model import Model
 
 ASKED = {
@@ -48,15 +50,28 @@ class Convert(Config):
         description="What else was trained beside the model and is to be taken instead of it: generator, after "
         "replaced_token_detection",
     )
+    allow_missing: list[str] = Field(
+        [],
+        description="Heads of a Hugging Face folder to go on without where weights of theirs are missing: masked_lm, …",
+    )
+    add_tokens: list[str] = Field(
+        [],
+        description="Words that become tokens of their own, or a file with one a line; each begins as the mean of its "
+        "pieces",
+    )
+    max_length: int | None = Field(
+        None, ge=8, description="Stretch learned positions to this many, each between the two that stood nearest"
+    )
+    list_tensors: bool = Field(
+        False, description="Say of every tensor of a Hugging Face folder: mapped, tied, missing or unused"
+    )
 
     def run(self) -> list[str]:
         """Write and check; prints and returns what was absent, could not be carried, or was found, a line each."""
         from unmask.inference.early import refuse_absent
 
         refuse_absent(self.src)
-        from unmask.inference.loading import load
-
-        model = load(self.src, device="cpu").part(self.part)
+        model = self._enlarged(self._opened().part(self.part))
         with whole_folder(self.out) as beside:  # whose name it gets when it has been checked
             made = beside / "made"
             told = _write_hub(model, made) if self.to == "hf" else _write_run(model, self.src, made)
@@ -69,6 +84,29 @@ class Convert(Config):
             console.print(line, markup=False)
         return notes
 
+    def _opened(self) -> Model:
+        """The model, and what became of the tensors of a Hugging Face folder."""
+        from unmask import hub
+        from unmask.hub.remote import HUB, fetch
+        from unmask.inference.loading import load, of_found
+
+        home = fetch(self.src) if self.src.startswith(HUB) else Path(self.src)
+        if (home / "config.yaml").is_file() or not (home / "config.json").is_file():
+            for name in ("allow_missing", "list_tensors"):
+                if getattr(self, name):
+                    raise UserError(f"--{name.replace('_', '-')}: {self.src} is no Hugging Face folder; leave it out")
+            return load(self.src, device="cpu")
+        found = hub.read(home, self.allow_missing, pickled=True)
+        model = of_found(found, home)
+        return replace(model, notes=[*_told(found, self.list_tensors), *model.notes])
+
+    def _enlarged(self, model: Model) -> Model:
+        from unmask.inference.enlarging import with_places, with_tokens, words_of
+
+        if self.max_length is not None:
+            model = with_places(model, self.max_length)
+        return with_tokens(model, words_of(self.add_tokens)) if self.add_tokens else model
+
 
 class Converted(Config):
     """The ``config.yaml`` of a run that was not trained here."""
@@ -76,6 +114,14 @@ class Converted(Config):
     converted_from: str
     model: Shape
     objective: dict[str, dict[str, Any]]  # the heads that came along
+
+
+def _told(found: hub.Found, each: bool) -> list[str]:
+    """How many tensors met which fate; each of them, if asked for."""
+    fates = list(found.fates.values())
+    counts = ", ".join(f"{fates.count(fate)} {fate}" for fate in ("mapped", "tied", "missing", "unused"))
+    lines = [f"tensors of {found.path.name}: {counts}"]
+    return [*lines, *(f"  {fate:<7} {name}" for name, fate in sorted(found.fates.items()) if each)]
 
 
 def _write_hub(model: Model, out: Path) -> list[str]:

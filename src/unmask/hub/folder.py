@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,34 +39,90 @@ class Found:
     shape: Shape
     tensors: dict[str, Tensor]  # "backbone.…" and "heads.…", float32
     heads: list[str]
+    fates: dict[str, str] = field(default_factory=dict)  # of their tensors: mapped, tied, missing or unused
     begins: int | None = None  # the token that a decoder is given first
     notes: list[str] = field(default_factory=list)  # what is absent, left out or changed, a line each
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bool = False) -> Found:
     """Read a folder of one of the `FAMILIES`. Heads that are not whole there are not made up.
+
+    Args:
+        folder: what `save_pretrained` wrote.
+        allow_missing: heads that are left out where something of them is missing; where this is given, others that
+            the folder says it has must be whole.
+        pickled: whether a ``pytorch_model.bin`` may be read, of which only numbers are.
 
     Raises:
         UserError: Names the file and the setting or tensor that does not fit.
     """
     shape = read_shape(config := weights.read_json(folder / "config.json"), folder / "config.json")
-    path, stored = _stored(folder)
+    path, stored = _stored(folder, pickled)
     if shape.layers > len(stored):
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
     tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
+    held = [*tensors]
     shape = _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
     heads = [name for name, head in family.heads.items() if _there(shape, head, tensors)]
+    lacking = {} if allow_missing is None else _lacking(path, shape, config, tensors, heads, allow_missing)
+    heads = [name for name in heads if name not in lacking]
     sizes, pad = _sizes(shape, heads), padding(config, family, folder / "config.json")
     left = _left_out(path, shape.family, tensors, their_sizes := _their_sizes(shape, sizes, pad))
     weights.check(path, {name: tensor for name, tensor in tensors.items() if name not in left}, their_sizes)
     ours = to_ours(shape.family, tensors, list(sizes), pad)
-    notes = [f"no {head} head: {folder} holds none" for head in heads_of(shape) if head not in heads]
+    # what is not kept and no buffer was a second copy
+    kept = {name: "unused" if name in left else "mapped" if name in tensors else "tied" for name in held}
+    fates = dict.fromkeys(names.values(), "unused") | kept
+    fates |= {name: "missing" for lost in lacking.values() for name in lost}
+    begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
+    notes = _notes(folder, path, shape, heads, lacking, left, ours)
+    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, fates, begins, notes)
+
+
+def _notes(
+    folder: Path,
+    path: Path,
+    shape: Shape,
+    heads: list[str],
+    lacking: Mapping[str, list[str]],
+    left: list[str],
+    ours: Mapping[str, Tensor],
+) -> list[str]:
+    """What is absent, left out or changed."""
+    notes = [f"left out: the {head} head, of which {', '.join(lost)} is missing" for head, lost in lacking.items()]
+    absent = [head for head in heads_of(shape) if head not in (*heads, *lacking)]
+    notes += [f"no {head} head: {folder} holds none" for head in absent]
     notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
     stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
-    notes += [f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else []
-    begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
-    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, begins, notes)
+    return notes + ([f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else [])
+
+
+def _lacking(
+    path: Path,
+    shape: Shape,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    shown: Collection[str],
+    allowed: Collection[str],
+) -> dict[str, list[str]]:
+    """What is missing of heads that are there in part, or that the folder says it has. Refuses what is not allowed."""
+    family = FAMILIES[shape.family]
+    if unknown := next((name for name in allowed if name not in family.heads), None):
+        raise UserError(
+            f"--allow-missing {unknown}: {shape.family} has no such head; {', '.join(family.heads)} would fit"
+        )
+    said = [heads for heads, cls in family.architectures.items() if cls in (config.get("architectures") or ())]
+    lacking: dict[str, list[str]] = {}
+    for head in dict.fromkeys([*shown, *min(said, key=len, default=())]):
+        ours = [name for name in _sizes(shape, [head]) if name.startswith("heads.")]
+        lost = [name for our in ours for name in theirs(shape.family, our) if name not in tensors]
+        if lost and head not in allowed:
+            raise UserError(
+                f"{path}: of the {head} head {', '.join(lost)} is missing; --allow-missing {head} goes on without it"
+            )
+        lacking |= {head: lost} if lost else {}
+    return lacking
 
 
 def write(
@@ -135,25 +191,34 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
     return family.class_for(task.architecture)
 
 
-def _stored(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The tensors of ``model.safetensors``, or of the shards its index names; and the path to speak of."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.exists() or whole.is_symlink():
-        return whole, weights.read(weights.inside(folder, whole.name))
-    if not index.exists():
-        if (old := folder / "pytorch_model.bin").exists():
-            raise UserError(f"{old}: a pickle, which could run code and is never opened; save it as safetensors")
-        raise UserError(f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit")
+def _stored(folder: Path, pickled: bool) -> tuple[Path, dict[str, Tensor]]:
+    """The tensors of ``model.safetensors`` or ``pytorch_model.bin``, or of its shards; and its path."""
+    for name, read_file in (("model.safetensors", weights.read), ("pytorch_model.bin", weights.read_pickled)):
+        whole, index = folder / name, folder / f"{name}.index.json"
+        there = next((path for path in (whole, index) if path.exists() or path.is_symlink()), None)
+        if there and read_file is weights.read_pickled and not pickled:
+            raise UserError(f"{there}: a pickle, which could run code; unmask convert reads its numbers alone")
+        if there:
+            read_one = partial(_read_inside, folder, read_file)
+            return there, read_one(name) if there == whole else _sharded(folder, index, read_one)
+    raise UserError(f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit")
+
+
+def _read_inside(folder: Path, read_file: Callable[[Path], dict[str, Tensor]], name: str) -> dict[str, Tensor]:
+    return read_file(weights.inside(folder, name))
+
+
+def _sharded(folder: Path, index: Path, read_one: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all files that an index names."""
     places = weights.read_json(weights.inside(folder, index.name)).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
         raise UserError(f"{index}: must map tensors to files under weight_map")
     tensors: dict[str, Tensor] = {}
     for file in dict.fromkeys(places.values()):
-        shard = weights.read(weights.inside(folder, file))
-        tensors |= {name: tensor for name, tensor in shard.items() if places.get(name) == file}
+        tensors |= {name: tensor for name, tensor in read_one(file).items() if places.get(name) == file}
     if lost := [name for name in places if name not in tensors]:
         raise UserError(f"{index}: {lost[0]} is not in {places[lost[0]]}, where it should be")
-    return index, tensors
+    return tensors
 
 
 def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> Shape:

@@ -65,13 +65,17 @@ def _open(path: Path) -> Model:
     if (path / "config.yaml").is_file():
         return _open_run(path)
     if (path / "config.json").is_file():
-        found = hub.read(path)
-        with torch.device("meta"):
-            heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
-            network = Network(backbone_of(found.shape), heads)
-        model = _fill_in(network, found.shape, found.tensors, found.path, path, found.notes)
-        return replace(model, begins=found.begins)
+        return of_found(hub.read(path), path)
     raise UserError(f"{path}: {'holds no model' if path.exists() else 'does not exist'}; {FITS}")
+
+
+def of_found(found: hub.Found, home: Path) -> Model:
+    """The model of a Hugging Face folder that was read."""
+    with torch.device("meta"):
+        heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
+        network = Network(backbone_of(found.shape), heads)
+    model = _fill_in(network.eval(), found.shape, found.tensors, found.path, home, found.notes)
+    return replace(model, begins=found.begins)
 
 
 def _open_run(run: Path) -> Model:

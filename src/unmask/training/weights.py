@@ -1,4 +1,4 @@
-"""Weights as files, from anybody: read without trust, written whole or not at all. Nothing is ever unpickled."""
+"""Weights as files, from anybody: read without trust, of pickles their numbers alone; written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unmask.disk import replace_file
-from unmask.errors import UserError
+from unmask.errors import UserError, first_line
 from unmask.training.checkpoint import read_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
@@ -34,6 +34,30 @@ def read(path: Path) -> dict[str, Tensor]:
         if begin[8:] != b"{" and begin.startswith(PICKLES):
             raise UserError(f"{path}: a pickle, which could run code and is never opened; save it as safetensors")
     return read_tensors(path)
+
+
+def read_pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a pickle such as ``pytorch_model.bin``: torch builds them alone of all that it could ask for.
+
+    Raises:
+        UserError: The file is missing or damaged, or holds anything else.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # a pickle can fail in every way
+        raise UserError(f"{path}: holds more than weights, or is damaged ({first_line(error)}); not opened") from None
+    if not isinstance(found, dict) or not all(isinstance(name, str) and _whole(x) for name, x in found.items()):
+        raise UserError(f"{path}: must hold tensors by name and nothing else; save it as safetensors")
+    return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def _whole(value: Any) -> bool:
+    """Whether it is a tensor whose every number is in the file: a view can claim more than there is."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
