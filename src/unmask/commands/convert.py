@@ -60,7 +60,13 @@ class Convert(Config):
         "pieces",
     )
     max_length: int | None = Field(
-        None, ge=8, description="Stretch learned positions to this many, each between the two that stood nearest"
+        None,
+        ge=8,
+        description="Stretch learned positions to this many, each between the two that stood nearest; with window they "
+        "are repeated",
+    )
+    window: int | None = Field(
+        None, ge=2, multiple_of=2, description="Make a bert or roberta a longformer, with windows of this width"
     )
     list_tensors: bool = Field(
         False, description="Say of every tensor of a Hugging Face folder: mapped, tied, missing or unused"
@@ -102,8 +108,11 @@ class Convert(Config):
 
     def _enlarged(self, model: Model) -> Model:
         from unmask.inference.enlarging import with_places, with_tokens, words_of
+        from unmask.inference.lengthening import with_windows
 
-        if self.max_length is not None:
+        if self.window is not None:
+            model = with_windows(model, self.window, self.max_length)
+        elif self.max_length is not None:
             model = with_places(model, self.max_length)
         return with_tokens(model, words_of(self.add_tokens)) if self.add_tokens else model
 
