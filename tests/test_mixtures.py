@@ -113,6 +113,10 @@ class TestShares:
             ({"masked_lm": {"mixing_rate": 0.5}, "contrastive": {"mixing_rate": 0.6}}, "add up to 1.1"),
             ({"masked_lm": {"mixing_rate": 1.0}}, "less than 1"),
             (
+                {"masked_lm": {"mixing_rate": 0.5}, "causal_lm": {"mixing_rate": 0.5}},
+                "causal_lm makes the model a decoder, which masked_lm cannot train",
+            ),
+            (
                 {"span_corruption": {}, "prefix_lm": {"mixing_rate": 0.5}, "deshuffling": {"mixing_rate": 0.5}},
                 "asked for one text",
             ),

@@ -68,6 +68,11 @@ class Pretrain(Training):
         for objective in self.objectives.values():
             if self.base is None:
                 objective.suits(objective.model(shape))
+            shape = objective.model(shape)
+        if against := [name for name, objective in self.objectives.items() if shape.flow not in objective.flows]:
+            others = [name for name in self.objectives if name not in against]
+            kind = shape.flow.replace("_", "-")
+            raise ValueError(f"{' and '.join(others)} makes the model a {kind}, which {against[0]} cannot train")
         plan.formats(self.objectives, self.input_format)  # refuses what does not go together
         return self
 
