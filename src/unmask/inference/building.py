@@ -22,7 +22,9 @@ def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
     companions = {name: other for objective in asked for name, other in objective.companions(shape).items()}
     backbone = backbone_of(shape)
     sharing = [name for objective in asked for name in objective.sharing]
-    network = Network(backbone, heads, {name: backbone_of(other) for name, other in companions.items()}, sharing)
+    differing = next((objective.differing for objective in asked if objective.differing), None)
+    others = {name: backbone_of(other) for name, other in companions.items()}
+    network = Network(backbone, heads, others, sharing, differing)
     begin_alike(network)
     return network
 
@@ -36,9 +38,9 @@ def spell(network: Network, tokenizer: Tokenizer) -> None:
 
 def begin_alike(network: Network) -> None:
     """Give companions of the model's own shape its weights: two encoders of sentences (quick-thoughts) that begin apart
-    have to find a common language first. Those that share its embeddings (ELECTRA's generator) have that in common."""
+    have to find a common language first. Those with which it shares embeddings (generators) have that in common."""
     for name, other in network.companions.items():
-        if name not in network.sharing and other.shape == network.backbone.shape:
+        if name not in (*network.sharing, network.differing) and other.shape == network.backbone.shape:
             other.load_state_dict(network.backbone.state_dict())
 
 

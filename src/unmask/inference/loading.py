@@ -94,6 +94,7 @@ def _open_run(run: Path) -> Model:
         if "converted_from" in settings:  # others' folders hold nothing of what was trained beside a model
             network = alone(network)
     model = _fill_in(network, shape, weights.read(file), file, run, [])
+    network.settle()
     roles = [objective.begins for objective in objectives if objective.begins is not None]
     return replace(model, begins=getattr(model.tokenizer, roles[0])) if roles else model
 

@@ -69,6 +69,36 @@ class TokenEmbedding(nn.Embedding):
         return look_up(self.weight, tokens_T)
 
 
+class TokenDifference(TokenEmbedding):
+    """A vector for each token: another model's, and by how much this one's differs, which begins at nothing.
+
+    No gradient goes to the other's (He 2021, 2111.09543, §3.3).
+    """
+
+    def __init__(self, other: TokenEmbedding):
+        super().__init__(other.num_embeddings, other.embedding_dim)
+        nn.init.zeros_(self.weight)
+        self._other = (other,)  # not as a part of this one, whose weights it would then hold
+
+    def forward(self, tokens_T: Tensor) -> Tensor:
+        """[T, D]."""
+        return look_up(self._other[0].weight.detach(), tokens_T) + look_up(self.weight, tokens_T)
+
+    @torch.no_grad()
+    def whole(self) -> TokenEmbedding:
+        """The vectors themselves."""
+        found = self._other[0].weight + self.weight
+        return TokenEmbedding(self.num_embeddings, self.embedding_dim, _weight=found)
+
+    @torch.no_grad()
+    def part(self, rows: int, known: bool) -> None:
+        """Stand for the vectors in the first ``rows`` of its weights; the other, if not ``known``, gets them too."""
+        here, there = self.weight[:rows], self._other[0].weight[:rows]
+        if not known:
+            there.copy_(here)
+        here.sub_(there)
+
+
 def look_up(weight_VD: Tensor, ids: Tensor) -> Tensor:
     """Rows [T, D] of an embedding matrix."""
     if weight_VD.dtype == torch.bfloat16 and weight_VD.device.type == "cpu":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch, Sequences
+from unmask.nn.embeddings import TokenDifference, TokenEmbedding
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
@@ -51,6 +52,7 @@ class Network(nn.Module):
         heads: what answers, by name.
         companions: further backbones by name; each reads the stream of its name.
         sharing: those of them that read with the model's own embeddings.
+        differing: one of them, from whose vectors of tokens the model's are to differ by what it learns.
     """
 
     def __init__(
@@ -59,12 +61,13 @@ class Network(nn.Module):
         heads: dict[str, nn.Module],
         companions: dict[str, Backbone] | None = None,
         sharing: Collection[str] = (),
+        differing: str | None = None,
     ):
         super().__init__()
         self.backbone = backbone
+        self.companions = nn.ModuleDict(companions or {})  # before the heads, so that a matrix of both has its name
         self.heads = nn.ModuleDict(heads)
-        self.companions = nn.ModuleDict(companions or {})
-        self.sharing = tuple(sharing)
+        self.sharing, self.differing = tuple(sharing), differing
         self._tie()
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
@@ -75,13 +78,32 @@ class Network(nn.Module):
             module, _, leaf = name.rpartition(".")
             setattr(self.get_submodule(module), leaf, filled[weight])
 
+    def settle(self) -> None:
+        """Give the model vectors of tokens of its own, where it has differences from others."""
+        if (difference := self.difference) is not None:
+            self.backbone.get_submodule("embeddings").tokens = difference.whole()
+        self.differing = None
+
+    @property
+    def difference(self) -> TokenDifference | None:
+        """By what its vectors of tokens differ from a companion's, if that is what it learns."""
+        tokens = self.backbone.get_submodule("embeddings.tokens") if self.differing else None
+        return tokens if isinstance(tokens, TokenDifference) else None
+
     def _tie(self) -> None:
-        """Share the embeddings with whoever has none of its own."""
+        """Share the embeddings with whoever has none of its own. A head has those of the companion of its name."""
         for name in self.sharing:
             self.companions[name].embeddings = self.backbone.embeddings
-        for head in self.heads.modules():
-            if isinstance(head, VocabularyHead) and head.tied:
-                head.tie(self.backbone.get_parameter("embeddings.tokens.weight"))
+        if self.differing is not None:
+            others = self.companions[self.differing].get_submodule("embeddings.tokens")
+            assert isinstance(others, TokenEmbedding)
+            self.backbone.get_submodule("embeddings").tokens = TokenDifference(others)
+        companions = dict(self.companions.items())
+        for name, head in self.heads.items():
+            reader = companions.get(name, self.backbone)
+            for part in head.modules():
+                if isinstance(part, VocabularyHead) and part.tied:
+                    part.tie(reader.get_parameter("embeddings.tokens.weight"))
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
         """Hidden states [T, D] of a stream, read by the companion of its name or else by the backbone."""

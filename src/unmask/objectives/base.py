@@ -40,9 +40,6 @@ class Objective(Config):
     needs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     "Objectives that it cannot do without, with their settings."
 
-    sharing: ClassVar[tuple[str, ...]] = ()
-    "Those of its companions that read with the model's own embeddings."
-
     one_sided: ClassVar[bool] = False
     "Whether tokens must not know what comes later, so that none may be global: from one that is, all would learn it."
 
@@ -74,6 +71,17 @@ class Objective(Config):
         """About how many sentences are computed together, in one process and one piece of a step: those whose answers
         hang on each other."""
         return 1
+
+    @property
+    def sharing(self) -> tuple[str, ...]:
+        """Those of its companions that read with the model's own embeddings."""
+        return ()
+
+    @property
+    def differing(self) -> str | None:
+        """The companion from whose vectors of tokens the model's own differ by what it learns; none: they are its
+        own."""
+        return None
 
     def at(self, done: float) -> Self:
         """The objective as it is when this share of the training is behind: 0 at first, 1 for held-out text."""

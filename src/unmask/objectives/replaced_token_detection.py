@@ -1,5 +1,7 @@
 """Replaced token detection (Clark 2020, ELECTRA, 2003.10555): which tokens did another model make up?
 
+With embeddings as He 2021 has them (DeBERTa v3, 2111.09543, §3.3), and a generator that is as wide and half as deep.
+
 T tokens, M answers, V vocabulary.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -33,10 +35,10 @@ class ReplacedTokenDetection(Objective):
     """Say of every token whether a small generator put it there, which learns masked LM beside the model (ELECTRA).
 
     The model is the discriminator: it reads the text with tokens drawn from the generator where that one saw masks. A
-    token that the generator guessed right counts as the original. Both read with the same embeddings.
+    token that the generator guessed right counts as the original. Both read with the same embeddings, or the model with
+    the generator's and a difference of its own (DeBERTa v3).
     """
 
-    sharing: ClassVar[tuple[str, ...]] = (GENERATOR,)
     decides: ClassVar[bool] = True
     meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {"replaced_token_detection": ("original", "replaced")}
 
@@ -48,9 +50,30 @@ class ReplacedTokenDetection(Objective):
         description="Share of these that it sees as the mask token; the rest is kept (0.85 in the release)",
     )
     generator: float = Field(0.25, gt=0, le=1, description="The generator's width, heads and feed-forward, as a share")
+    generator_depth: float = Field(1.0, gt=0, le=1, description="The generator's layers, as a share (0.5 in DeBERTa)")
+    embeddings: Literal["shared", "disentangled"] = Field(
+        "shared",
+        description="shared: what both learn moves them; disentangled: the generator's are its own, and the "
+        "model's are these and a difference, which alone its loss moves (He 2021)",
+    )
     discriminator_weight: float = Field(
         50.0, gt=0, description="Weight of the discriminator's loss; the generator's is 1"
     )
+
+    @property
+    def sharing(self) -> tuple[str, ...]:
+        """The generator, with shared embeddings."""
+        return (GENERATOR,) if self.embeddings == "shared" else ()
+
+    @property
+    def differing(self) -> str | None:
+        """The generator, with disentangled ones."""
+        return GENERATOR if self.embeddings == "disentangled" else None
+
+    def suits(self, shape: Shape) -> None:
+        """Letters have no vectors of tokens that could differ."""
+        if self.embeddings == "disentangled" and shape.embedding != "subword":
+            raise ValueError(f"embeddings disentangled are of subwords, and this model's are {shape.embedding}")
 
     def beside(self, others: Mapping[str, Objective]) -> None:
         """What hides tokens too would hide them from the discriminator."""
@@ -62,12 +85,13 @@ class ReplacedTokenDetection(Objective):
             )
 
     def companions(self, shape: Shape) -> dict[str, Shape]:
-        """The generator: as deep, and narrower, with heads of about the same width (as in the release)."""
+        """The generator: narrower or less deep, with heads of about the same width (as in the release)."""
         heads = max(1, round(shape.heads * self.generator))
         width = heads * max(8, round(shape.width * self.generator) // heads // 2 * 2)
         tokens = shape.token_width
         changed = {
-            "width": width, "heads": heads, "feed_forward": max(1, round(shape.feed_forward * width / shape.width)),
+            "layers": max(1, round(shape.layers * self.generator_depth)), "width": width, "heads": heads,
+            "feed_forward": max(1, round(shape.feed_forward * width / shape.width)),
             "embedding_width": None if tokens == width else tokens,
         }  # fmt: skip
         return {GENERATOR: type(shape)(**{**shape.model_dump(), **changed})}

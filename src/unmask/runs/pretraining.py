@@ -35,12 +35,16 @@ SHOWN = 40  # tokens of a text in which masks are filled
 def take_over(network: Network, base: Network) -> None:
     """Give a network the weights of another of its shape, and its heads and companions those that both have.
 
-    Segments that the other does not know (UniLM's) stay as they were made.
+    Segments that the other does not know (UniLM's) stay as they were made, and vectors of tokens that differ from a
+    companion's are the other's: they differ by nothing, unless the other brings that companion.
     """
     theirs = dict(base.named_parameters())
     _copy({name: weight for name, weight in theirs.items() if name.startswith("backbone.")}, network)
     begin_alike(network)
     _copy(theirs, network)
+    if (difference := network.difference) is not None:
+        known = f"companions.{network.differing}.embeddings.tokens.weight" in theirs
+        difference.part(len(theirs["backbone.embeddings.tokens.weight"]), known)
 
 
 @torch.no_grad()
