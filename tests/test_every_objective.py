@@ -38,6 +38,8 @@ SHAPES = {
                                 "activation_dropout": 0}),
     "elmo": Shape(family="elmo", vocab_size=1000, width=64, layers=2, heads=1, feed_forward=64, segments=0, dropout=0,
                   attention_dropout=0, positions="none", embedding_norm=False, init_std=0.2),
+    "deberta": Shape(family="deberta", vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64, max_length=64,
+                     positions="disentangled", segments=0, dropout=0, attention_dropout=0),
     "elmo-transformer": Shape(family="elmo-transformer", vocab_size=1000, width=64, layers=2, heads=2, feed_forward=64,
                               segments=0, max_length=64, dropout=0, attention_dropout=0),
 }  # fmt: skip

@@ -63,6 +63,8 @@ LONGFORMER = ROBERTA.model_copy(
     update={"family": "longformer", "window": 8, "global_every": 0, "global_tokens": "first"}
 )
 SHAPES |= {"longformer": LONGFORMER}
+DEBERTA = BERT.model_copy(update={"family": "deberta", "positions": "disentangled", "dropout": 0.2})
+SHAPES |= {"deberta": DEBERTA}
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +246,17 @@ def test_settings_of_older_versions_are_understood():
         ("t5", {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wi.weight"),
         ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
         ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
+        ("deberta", {"relative_attention": False}, "relative_attention False"),
+        ("deberta", {"position_biased_input": None}, "position_biased_input True"),
+        ("deberta", {"position_buckets": -1}, "position_buckets -1"),
+        ("deberta", {"share_att_key": None}, "share_att_key False"),
+        ("deberta", {"norm_rel_ebd": "none"}, "norm_rel_ebd 'none'"),
+        ("deberta", {"pos_att_type": ["c2p"]}, "pos_att_type ['c2p']"),
+        ("deberta", {"pos_att_type": None}, "pos_att_type 'none'"),
+        ("deberta", {"max_relative_positions": 64}, "max_relative_positions 64"),
+        ("deberta", {"embedding_size": 16}, "embedding_size 16"),
+        ("deberta", {"attention_head_size": 16}, "attention_head_size 16"),
+        ("deberta", {"conv_kernel_size": 3, "conv_act": "gelu"}, "conv_kernel_size 3: the convolution"),
     ],
 )
 def test_what_has_no_place_here_is_refused_by_name(tmp_path, tokenizer, family, settings, word):
@@ -293,6 +306,7 @@ OPENED_BY = {
     "roberta": ["AutoModelForMaskedLM"],
     "distilbert": ["AutoModelForMaskedLM"],
     "longformer": ["AutoModelForMaskedLM"],
+    "deberta": ["AutoModelForMaskedLM"],
 }
 POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -335,6 +349,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "roberta": ["RobertaForMaskedLM", "RobertaModel", "RobertaForTokenClassification"],
         "distilbert": ["DistilBertForMaskedLM", "DistilBertModel", "DistilBertForTokenClassification"],
         "longformer": ["LongformerForMaskedLM", "LongformerModel", "LongformerForTokenClassification"],
+        "deberta": ["DebertaV2ForMaskedLM", "DebertaV2Model", "DebertaV2ForSequenceClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
@@ -373,6 +388,7 @@ RULES_HEADS = {
     "roberta": {"masked_lm"},
     "distilbert": {"masked_lm"},
     "longformer": {"masked_lm"},
+    "deberta": {"masked_lm"},
 }
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
@@ -459,6 +475,49 @@ def test_a_t5_they_do_not_have_is_not_written(tmp_path, tokenizer, part):
         hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)
 
 
+@pytest.mark.parametrize("legacy", [True, False])
+def test_debertas_masked_lm_goes_by_two_names(tmp_path, tokenizer, legacy):
+    """The release's files say nothing of ``legacy``, so that transformers takes their head for missing."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DebertaV2Config(**{**write_shape(DEBERTA, "c"), "legacy": legacy})
+    torch.manual_seed(0)
+    model = transformers.DebertaV2ForMaskedLM(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path / "theirs")
+    change_config(tmp_path / "theirs", legacy=None, pos_att_type=["c2p", "p2c"], max_relative_positions=32)
+    found = hub.read(tmp_path / "theirs")
+    assert found.heads == ["masked_lm"] and found.notes == [] and found.shape == DEBERTA
+    network = Network(backbone_of(found.shape), {"masked_lm": hub.heads_of(found.shape)["masked_lm"]()})
+    network.fill(found.tensors)
+    ids = torch.arange(30) + 3
+    stream = collate(Example({"encoder": Stream(ids.numpy(), np.array([30]))})).streams["encoder"]
+    with torch.no_grad():
+        logits, reference = network.eval().heads["masked_lm"](network.backbone(stream)), model(ids[None]).logits[0]
+    assert (logits - reference).abs().max() < 1e-5 * reference.abs().max()
+    hub.write(tmp_path / "ours", found.shape, found.tensors, tokenizer)
+    again = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "ours").eval()
+    with torch.no_grad():
+        assert torch.equal(again(ids[None]).logits[0], reference)
+    stored = load_file(tmp_path / "ours" / "model.safetensors")
+    back = load_file(tmp_path / "theirs" / "model.safetensors")
+    same = {name: tensor for name, tensor in stored.items() if name.startswith("deberta.")}
+    assert set(same) == {name for name in back if name.startswith("deberta.")}
+    assert all(torch.equal(back[name], tensor) for name, tensor in same.items())
+
+
+def test_what_debertas_release_holds_besides_is_said(tmp_path, tokenizer):
+    """The decoder's places and the detector of replaced tokens have no class in transformers."""
+    hub.write(tmp_path / "model", DEBERTA, tensors := tensors_of(DEBERTA), tokenizer)
+    more = {"deberta.embeddings.position_embeddings.weight": torch.ones(32, 24),
+            "mask_predictions.dense.weight": torch.ones(24, 24),
+            "cls.predictions.bias": torch.ones(64)}  # fmt: skip
+    change_tensors(tmp_path / "model", lambda stored: {**stored, **more})
+    found = hub.read(tmp_path / "model")
+    assert found.notes == [f"left out of model.safetensors: {', '.join(sorted(more))}"]
+    assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+
+
 def test_old_names_are_understood(bert):
     """Gamma and beta, buffers, and a vocabulary matrix stored a second time."""
 
@@ -494,7 +553,7 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
 
 @pytest.mark.parametrize(
     "family, kind",
-    [*itertools.product((*LIKE_BERT, "modernbert", "xlnet"), ("classify", "tag")),
+    [*itertools.product((*LIKE_BERT, "modernbert", "xlnet", "deberta"), ("classify", "tag")),
      ("modernbert", "mean"), ("gpt2", "last"), ("gpt2", "tag")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):

@@ -52,8 +52,13 @@ MASKED_LM = {
     "roberta": "RobertaForMaskedLM",
     "distilbert": "DistilBertForMaskedLM",
     "longformer": "LongformerForMaskedLM",
+    "deberta": "DebertaV2ForMaskedLM",
 }
 """Their class with that one head."""
+DEBERTA = BERT.model_copy(
+    update={"family": "deberta", "positions": "disentangled", "segments": 0, "norm_eps": 1e-7, "max_length": 512}
+)
+WIDER = {"width": 64, "layers": 2, "heads": 2, "feed_forward": 96, "max_length": 700, "segments": 2}
 PAIRS = {
     "bert": ("BertForPreTraining", "next_sentence", "seq_relationship_logits"),
     "albert": ("AlbertForPreTraining", "sentence_order", "sop_logits"),
@@ -82,6 +87,9 @@ CASES = {
         [7, 31, 1, 64, 12],
     ),
     "modernbert, every layer global": (MODERNBERT.model_copy(update={"window": None}), [7, 31, 200]),
+    "deberta": (DEBERTA.model_copy(update={"max_length": 64}), [7, 31, 1, 64, 12]),
+    "deberta beyond half its buckets": (DEBERTA, [7, 300, 1, 512, 131]),
+    "deberta beyond its buckets": (DEBERTA.model_copy(update=WIDER), [150, 700, 1, 9]),
 }
 
 
@@ -192,7 +200,8 @@ def test_gradients_of_every_parameter(case):
     stream = texts_of(shape, lengths, "without segments" not in case)
     batch = ours_of(stream)
     heads = list(network.heads)
-    sum(loss.total / loss.count for loss in network.answer(batch, heads).values()).backward()
+    total = sum(loss.total / loss.count for loss in network.answer(batch, heads).values())
+    total.backward()
 
     mask, theirs = run_reference(model, stream, shape)
     logits = theirs.prediction_logits if shape.family in PAIRS else theirs.logits
@@ -200,6 +209,7 @@ def test_gradients_of_every_parameter(case):
     if shape.family in PAIRS:
         _, name, said = PAIRS[shape.family]
         loss = loss + torch.nn.functional.cross_entropy(theirs[said], batch.targets[name].labels)
+    assert total.item() == pytest.approx(loss.item(), rel=NEAR)
     loss.backward()
 
     mine = to_theirs(shape, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}, PAD)

@@ -21,6 +21,7 @@ release's, mini and tiny follow their proportions.
 GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
 XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tiny and mini are BERT's.
 Transformer-XL: Dai 2019 (1901.02860, WikiText-103: base, its table's 151M, and large); tiny and mini are BERT's.
+DeBERTa: He 2021 (2111.09543: large, base, small, xsmall, its third version); tiny and mini are BERT's.
 """
 
 from __future__ import annotations
@@ -143,6 +144,13 @@ def _elmo_transformer(layers: int, width: int, filters: int = 2048) -> Shape:
     )  # fmt: skip
 
 
+def _deberta(layers: int, width: int) -> Shape:
+    return Shape(
+        family="deberta", vocab_size=128100, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
+        positions="disentangled", norm_eps=1e-7, segments=0,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -211,6 +219,12 @@ PRESETS: dict[str, Shape] = {
     "transformer-xl-mini": _transformer_xl(4, 256, 4, 1024),
     "transformer-xl-base": _transformer_xl(16, 410, 10, 2100),
     "transformer-xl-large": _transformer_xl(18, 1024, 16, 4096, dropout=0.2, attention_dropout=0.2),
+    "deberta-v3-tiny": _deberta(2, 128),
+    "deberta-v3-mini": _deberta(4, 256),
+    "deberta-v3-xsmall": _deberta(12, 384),
+    "deberta-v3-small": _deberta(6, 768),
+    "deberta-v3-base": _deberta(12, 768),
+    "deberta-v3-large": _deberta(24, 1024),
 }
 
 PAPERS: dict[str, str] = {
@@ -281,6 +295,12 @@ PAPERS: dict[str, str] = {
     "transformer-xl-mini": "in proportion to Dai 2019",
     "transformer-xl-base": "Dai 2019 (1901.02860)",
     "transformer-xl-large": "Dai 2019 (1901.02860)",
+    "deberta-v3-tiny": "in proportion to He 2021",
+    "deberta-v3-mini": "in proportion to He 2021",
+    "deberta-v3-xsmall": "He 2021 (2111.09543), its release",
+    "deberta-v3-small": "He 2021 (2111.09543), its release",
+    "deberta-v3-base": "He 2021 (2111.09543)",
+    "deberta-v3-large": "He 2021 (2111.09543)",
 }
 
 USUAL = {

@@ -55,6 +55,7 @@ class Family:
     copies: tuple[str, ...] = ()  # further layers whose weight that may be
     ids: Mapping[str, str] = field(default_factory=dict)  # theirs for a special token's id: the tokenizer's
     pools: tuple[str, ...] = ("cls",)  # what their classifier can read its answer from
+    older: Mapping[str, str] = field(default_factory=dict)  # beginnings of names that have others now
     buffers: tuple[str, ...] = ()  # held by old files, but no weights
     spare: str | None = None  # beginning of names that a backbone may hold and nothing here uses
     read: Callable[[Config, Path], dict[str, Any]] = _nothing  # further settings of ours

@@ -168,7 +168,7 @@ def write(
         for kind, name in lost
     ]
     family = FAMILIES[shape.family]
-    if family.spare and not any(name.startswith(family.spare) for name in found):
+    if family.spare and "pooler" in family.spare and not any(name.startswith(family.spare) for name in found):
         model = family.architectures[()]
         notes.append(f"no pooler: transformers' {model} makes one up at random (pooler_output); its states are right")
     for name in family.call(shape, torch.zeros(1, 1)):

@@ -114,12 +114,22 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 def modern(family: str, names: list[str]) -> dict[str, str]:
-    """Today's form of their names by the form found: ``gamma``, ``beta``, and a backbone saved without its prefix."""
+    """Today's form of their names by the form found: ``gamma``, ``beta``, what is called otherwise since, and a
+    backbone saved without its prefix."""
     prefix, patterns = FAMILIES[family].prefix, FAMILIES[family].rules.values()
     alone = not any(name.startswith(prefix) for name in names)
     starts = {re.split(r"[.^]", pattern[len(prefix) :])[0] for pattern in patterns if pattern.startswith(prefix)}
     found = {}
     for name in names:
         whole = prefix + name if alone and name.split(".")[0] in starts else name
-        found[name] = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", whole))
+        found[name] = _renamed(family, re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", whole)), names)
     return found
+
+
+def _renamed(family: str, name: str, names: list[str]) -> str:
+    """A name with today's beginning, unless something else has it."""
+    for before, now in FAMILIES[family].older.items():
+        if name.startswith(before):
+            newer = now + name.removeprefix(before)
+            return name if newer in names else newer
+    return name

@@ -15,7 +15,7 @@ from unmask.nn.blocks import Block, BlockShape
 from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
 from unmask.nn.network import Backbone
-from unmask.nn.positions import Angles, Distances
+from unmask.nn.positions import Angles, OfDistances
 from unmask.nn.recurrence import Projected
 
 
@@ -35,7 +35,7 @@ class Elmo(Stack, Backbone):
         x_TP = self.projection(self.embeddings(sequences))
         turned_T = mirror(sequences.layout)
         ahead, back = x_TP, x_TP.index_select(0, turned_T)
-        pairs, distances = [(ahead, back)], self.bias()
+        pairs, distances = [(ahead, back)], self.bias(sequences.layout.max_length)
         for block, turns in zip(self.blocks, self.angles(sequences.positions), strict=True):
             said = block(ahead, back, sequences.layout, turns, distances)
             # from the second layer on, what came in is added to what a recurrence says of it (§3.4)
@@ -54,7 +54,7 @@ class Pair(nn.Module):
         self.ahead, self.back = Block(shape, normed), Block(shape, normed)
 
     def forward(
-        self, ahead: Tensor, back: Tensor, layout: Layout, turns: Angles | None, distances: Distances | None
+        self, ahead: Tensor, back: Tensor, layout: Layout, turns: Angles | None, distances: OfDistances | None
     ) -> tuple[Tensor, Tensor]:
         """[T, P] of both to [T, P] of both."""
         return self.ahead(ahead, layout, turns, distances), self.back(back, layout, turns, distances)
@@ -69,7 +69,7 @@ class RecurrentPair(nn.Module):
         self.ahead, self.back = (Projected(shape.width, shape.feed_forward) for _ in range(2))
 
     def forward(
-        self, ahead: Tensor, back: Tensor, layout: Layout, turns: Angles | None, distances: Distances | None
+        self, ahead: Tensor, back: Tensor, layout: Layout, turns: Angles | None, distances: OfDistances | None
     ) -> tuple[Tensor, Tensor]:
         """[T, P] of both to [T, P] of both."""
         return self.ahead(self.dropout(ahead), layout.lengths), self.back(self.dropout(back), layout.lengths)

@@ -29,7 +29,8 @@ class Encoder(Stack, Backbone):
             sequences: what is read; one more token of each where something was kept of them.
             pasts: keep what each layer has read, for a text that goes on.
         """
-        states, distances = [self.projection(self.embeddings(sequences))], self.bias()
+        longest = sequences.layout.max_length if pasts is None else self.shape.max_length
+        states, distances = [self.projection(self.embeddings(sequences))], self.bias(longest)
         turns = self.angles(sequences.positions)
         for i, block in enumerate(self.blocks):
             kept = None if pasts is None else pasts[i]

@@ -29,7 +29,7 @@ class Decoder(Stack):
         pasts: list[tuple[Past, Past]] | None = None,
     ) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed."""
-        states, distances = [self.embeddings(sequences, vocabulary_VD)], self.bias()
+        states, distances = [self.embeddings(sequences, vocabulary_VD)], self.bias(self.shape.max_length)
         turns = self.angles(sequences.positions)
         for i, block in enumerate(self.blocks):
             kept = None if pasts is None else pasts[i]

@@ -16,7 +16,7 @@ from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Attention, Block, BlockShape
 from unmask.nn.layout import Layout
 from unmask.nn.past import Past
-from unmask.nn.positions import Angles, Distances
+from unmask.nn.positions import Angles, OfDistances
 
 
 class GlobalAttention(Attention):
@@ -28,7 +28,7 @@ class GlobalAttention(Attention):
         self.global_key_value = nn.Linear(shape.width, 2 * self.across, bias=shape.bias)
 
     def mix(
-        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: Distances | None, past: Past | None
+        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: OfDistances | None, past: Past | None
     ) -> Tensor:
         """What each head says [T, H, W]."""
         mixed = super().mix(x_TD, layout, angles, distances, past)

@@ -11,6 +11,8 @@ from unmask.text.tokens.spelling import LETTERS
 
 BUCKETS = 32
 """Of distances, as in every T5."""
+SPAN = 256
+"""Of distances to either side, as in every DeBERTa since its second version."""
 
 LETTER_WIDTH, HIGHWAYS = 16, 2
 SHARES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 16, 7: 32}
@@ -56,7 +58,7 @@ class Shape(Config):
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
         "elmo-transformer", "roberta", "distilbert", "longformer",
-        "transformer_xl",
+        "transformer_xl", "deberta",
     ] = Field(
         "bert", description="Whose names and parts it has in Hugging Face, which knows no gru, elmo and transformer_xl"
     )
@@ -90,11 +92,11 @@ class Shape(Config):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
     activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the feed-forward sublayer")
-    positions: Literal["learned", "rotary", "buckets", "relative", "none"] = Field(
+    positions: Literal["learned", "rotary", "buckets", "relative", "disentangled", "none"] = Field(
         "learned",
         description="How a token knows where it stands; buckets: by a number for each distance, in the place of "
-        "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL); none: by the order of "
-        "reading alone",
+        "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL); disentangled: by "
+        "that, and by what each distance asks of a token (DeBERTa); none: by the order of reading alone",
     )
     norm: Literal["after", "before"] = Field(
         "after", description="Norm after each sublayer's sum, or before each sublayer"
@@ -158,6 +160,9 @@ class Shape(Config):
         if self.positions == "relative" and self.family not in RELATIVE:
             fits = " and ".join(RELATIVE)
             raise ValueError(f"positions relative are for {fits}; they do not go with family {self.family}")
+        plain = self.flow in ("encoder", "decoder") and self.family != "longformer"
+        if self.positions == "disentangled" and not plain:
+            raise ValueError(f"positions disentangled do not go with a decoder of an encoder or family {self.family}")
         return self
 
     @model_validator(mode="after")
@@ -281,7 +286,12 @@ class Shape(Config):
 
     @property
     def _places(self) -> int:
-        return {"learned": self.max_length * self.token_width, "buckets": BUCKETS * self.heads}.get(self.positions, 0)
+        places = {
+            "learned": self.max_length * self.token_width,
+            "buckets": BUCKETS * self.heads,
+            "disentangled": 2 * SPAN * self.width + self._norm,
+        }
+        return places.get(self.positions, 0)
 
     @property
     def token_parameters(self) -> int:

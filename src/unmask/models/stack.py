@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, Shape
+from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, SPAN, Shape
 from unmask.nn.blocks import Attention, BlockShape, CrossAttention
 from unmask.nn.characters import CharCNN
+from unmask.nn.disentangled import DistanceStates, reach_of
 from unmask.nn.dropout import Dropout
 from unmask.nn.embeddings import Embeddings, TokenEmbedding
 from unmask.nn.norm import norm_of
-from unmask.nn.positions import Angles, Distances, angles
+from unmask.nn.positions import Angles, Distances, OfDistances, angles
 from unmask.text.tokens.spelling import LETTERS
 
 
@@ -44,7 +45,10 @@ class Stack(nn.Module):
         wider = shape.token_width != shape.width
         self.projection = nn.Linear(shape.token_width, shape.width, bias=shape.bias) if wider else nn.Identity()
         normed = shape.embedding_norm and not wider
-        self.distances = nn.Embedding(BUCKETS, shape.heads) if shape.positions == "buckets" else None
+        self.distances = _distances(shape)
+        disentangled = shape.positions == "disentangled"
+        self.distances_norm = _norm(shape) if disentangled else nn.Identity()
+        self.distances_dropout = Dropout(shape.dropout)
         self.blocks = nn.ModuleList(
             block(block_shape(shape, i, causal), normed=normed and i == 0) for i in range(layers)
         )
@@ -62,9 +66,16 @@ class Stack(nn.Module):
         turns = {far: angles(positions, self.shape.width_per_head, base) for far, base in bases.items()}
         return [turns[self.shape.is_global(i)] for i in range(len(self.blocks))]
 
-    def bias(self) -> Distances | None:
-        """What distances add to scores, in all blocks alike."""
-        return None if self.distances is None else Distances(self.distances.weight, both_sides=not self.causal)
+    def bias(self, length: int) -> OfDistances | None:
+        """What blocks know of the distances between tokens of texts up to this length."""
+        if self.distances is None:
+            return None
+        if self.shape.positions == "buckets":
+            return Distances(self.distances.weight, both_sides=not self.causal)
+        longest = self.shape.max_length
+        reach = reach_of(length, SPAN, longest)
+        states_BD = self.distances_norm(self.distances.weight[SPAN - reach : SPAN + reach])
+        return DistanceStates(states_BD, SPAN, longest, self.distances_dropout)
 
     def ended(self, x_TD: Tensor) -> Tensor:
         """What stands behind the last block."""
@@ -122,8 +133,19 @@ def _tokens(shape: Shape) -> nn.Module:
     return TokenEmbedding(shape.vocab_size, shape.token_width)
 
 
+def _distances(shape: Shape) -> nn.Embedding | None:
+    """Of distances a number for each head, or a state."""
+    sizes = {"buckets": (BUCKETS, shape.heads), "disentangled": (2 * SPAN, shape.width)}
+    return nn.Embedding(*sizes[shape.positions]) if shape.positions in sizes else None
+
+
 def _norm(shape: Shape, width: int | None = None) -> nn.Module:
     return norm_of(shape.norm_kind, width or shape.width, shape.norm_eps, shape.bias)
+
+
+def _scale(shape: Shape) -> float | None:
+    """What scores are multiplied by, where it is not 1 / sqrt(head_width): T5's by nothing, sums of three by less."""
+    return {"buckets": 1.0, "disentangled": (3 * shape.width_per_head) ** -0.5}.get(shape.positions)
 
 
 def block_shape(shape: Shape, layer: int, causal: bool) -> BlockShape:
@@ -144,5 +166,5 @@ def block_shape(shape: Shape, layer: int, causal: bool) -> BlockShape:
         gated=shape.gated,
         window=shape.window_of(layer),
         causal=causal,
-        scale=1.0 if shape.positions == "buckets" else None,
+        scale=_scale(shape),
     )

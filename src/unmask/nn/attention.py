@@ -20,7 +20,7 @@ from unmask.nn.embeddings import look_up
 from unmask.nn.layout import Grid, Layout
 from unmask.nn.local import is_shorter
 from unmask.nn.past import Past
-from unmask.nn.positions import Distances
+from unmask.nn.positions import Added
 from unmask.nn.sight import Sight
 
 
@@ -48,7 +48,7 @@ def attend(
     layout: Layout,
     manner: Manner = PLAIN,
     keys: Layout | None = None,
-    distances: Distances | None = None,
+    distances: Added | None = None,
 ) -> Tensor:
     """Attention inside each sequence, to what its order lets a token see; q and the result are [T, H, W].
 
@@ -76,7 +76,7 @@ def rows(
     layout: Layout,
     manner: Manner = PLAIN,
     keys: Layout | None = None,
-    distances: Distances | None = None,
+    distances: Added | None = None,
 ) -> Tensor:
     """Sequences side by side in rows, a mask between them.
 
@@ -93,12 +93,13 @@ def rows(
         x.to_rows(values).transpose(1, 2).reshape(-1, x.row_length, width)
         for x, values in ((layout, q), (behind, k), (behind, v))
     )
-    scores = (q * manner.scaled(width)) @ k.transpose(1, 2)  # [R*H, L, L]
+    q = q * manner.scaled(width)
+    scores = q @ k.transpose(1, 2)  # [R*H, L, L]
     of_heads = scores.view(layout.rows, heads, *scores.shape[1:])
     if barrier is not None:
         of_heads.add_(barrier[:, None])
     if distances is not None:
-        of_heads.add_(distances.rows(*scores.shape[1:]))
+        of_heads.add_(distances.rows(*(x.view(layout.rows, heads, -1, width) for x in (q, k))))
     mixed = drop(scores.softmax(-1), manner.dropout) @ v
     return layout.from_rows(mixed.view(layout.rows, heads, -1, width).transpose(1, 2))
 
@@ -137,21 +138,21 @@ def varlen(
     return mixed
 
 
-def remembered(q: Tensor, past: Past, manner: Manner = PLAIN, distances: Distances | None = None) -> Tensor:
+def remembered(q: Tensor, past: Past, manner: Manner = PLAIN, distances: Added | None = None) -> Tensor:
     """New tokens [N*Q, H, W], Q side by side for each sequence that was kept, and each sees what was kept of it.
 
     Q is more than 1 only where the keys are another batch's: of its own sequence a token comes after the one before.
     """
     heads, width = q.shape[1:]
-    asked = q.view(len(past.lengths), -1, heads, width).transpose(1, 2)  # [N, H, Q, W]
-    scores = (asked * manner.scaled(width)) @ past.keys.transpose(2, 3)  # [N, H, Q, L]
+    asked = q.view(len(past.lengths), -1, heads, width).transpose(1, 2) * manner.scaled(width)  # [N, H, Q, W]
+    scores = asked @ past.keys.transpose(2, 3)  # [N, H, Q, L]
     place, last = torch.arange(past.keys.shape[2], device=q.device), past.lengths[:, None] - 1
     hidden = place > last
     if manner.window is not None:
         hidden |= place < last - manner.window // 2
     scores = scores.masked_fill(hidden[:, None, None], -math.inf)
     if distances is not None:
-        scores = scores + distances.between(last[:, 0], place).transpose(0, 1)[:, :, None]
+        scores = scores + distances.between(asked, past.keys, last, place)
     return (scores.softmax(-1) @ past.values).transpose(1, 2).reshape(q.shape)
 
 
@@ -162,7 +163,7 @@ def dense(
     layout: Layout,
     manner: Manner = PLAIN,
     keys: Layout | None = None,
-    distances: Distances | None = None,
+    distances: Added | None = None,
 ) -> Tensor:
     """All T×T scores at once; what the definition says, at the cost it has."""
     behind = layout if keys is None else keys
@@ -175,9 +176,11 @@ def dense(
         mask &= asks[:, None] >= place[None, :]
     if keys is None and layout.order is not None:
         mask &= layout.order[:, None] >= layout.order[None, :]
-    scores = torch.einsum("qhw,khw->hqk", q, k) * manner.scaled(q.shape[-1])
+    q = q * manner.scaled(q.shape[-1])
+    scores = torch.einsum("qhw,khw->hqk", q, k)
     if distances is not None:
-        scores = scores + distances.between(asks, place)
+        one, other = (x.transpose(0, 1)[None] for x in (q, k))
+        scores = scores + distances.between(one, other, asks[None], place)[0]
     return torch.einsum("hqk,khw->qhw", scores.masked_fill(~mask, -math.inf).softmax(-1), v)
 
 

@@ -17,7 +17,7 @@ from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
 from unmask.nn.norm import Kind, norm_of
 from unmask.nn.past import Past
-from unmask.nn.positions import Angles, Distances, rotate
+from unmask.nn.positions import Angles, OfDistances, rotate
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Attention(Attending):
         x_TD: Tensor,
         layout: Layout,
         angles: Angles | None = None,
-        distances: Distances | None = None,
+        distances: OfDistances | None = None,
         past: Past | None = None,
     ) -> Tensor:
         """[T, D] to [T, D]. What is read is kept in ``past``; once it holds something, x is one more token of each."""
@@ -85,18 +85,23 @@ class Attention(Attending):
         return out
 
     def mix(
-        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: Distances | None, past: Past | None
+        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: OfDistances | None, past: Past | None
     ) -> Tensor:
         """What each head says [T, H, W]."""
-        q, k, v = self.qkv(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+        q, k, v = self._project(x_TD)
         if angles is not None:
             q, k = rotate(q, *angles), rotate(k, *angles)
+        added = None if distances is None else distances.of(self._project, self.manner.scaled(q.shape[-1]))
         if past is not None and past.begun:
             past.add(k, v)
-            return remembered(q, past, self.now(), distances)
+            return remembered(q, past, self.now(), added)
         if past is not None:
             past.keep(k, v, layout)
-        return attend(q, k, v, layout, self.now(), distances=distances)
+        return attend(q, k, v, layout, self.now(), distances=added)
+
+    def _project(self, x_TD: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values [T, H, W]."""
+        return tuple(self.qkv(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1))
 
 
 class CrossAttention(Attending):
@@ -173,7 +178,7 @@ class Sublayers(nn.Module):
         return added
 
     def _attend(
-        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: Distances | None, past: Past | None
+        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: OfDistances | None, past: Past | None
     ) -> Tensor:
         return self.after_attention(self.dropout(self.attention(x_TD, layout, angles, distances, past)))
 
@@ -189,7 +194,7 @@ class Block(Sublayers):
         x_TD: Tensor,
         layout: Layout,
         angles: Angles | None = None,
-        distances: Distances | None = None,
+        distances: OfDistances | None = None,
         past: Past | None = None,
     ) -> Tensor:
         """[T, D] to [T, D]."""
@@ -212,7 +217,7 @@ class DecoderBlock(Sublayers):
         layout: Layout,
         memory: Memory,
         angles: Angles | None = None,
-        distances: Distances | None = None,
+        distances: OfDistances | None = None,
         pasts: tuple[Past, Past] | None = None,
     ) -> Tensor:
         """[T, D] to [T, D]; ``pasts``: of its own text, and of the other."""

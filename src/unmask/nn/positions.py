@@ -1,11 +1,13 @@
 """Rotary positions (Su 2021, RoFormer, 2104.09864), and a number for each distance (Raffel 2019, T5, 1910.10683, §2.1).
 
-Q queries, K keys, H heads, B buckets.
+Q queries, K keys, H heads, W width of a head, B buckets. Scores are of N texts, or of R rows of texts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,26 +15,57 @@ from torch import Tensor
 from unmask.nn.embeddings import look_up
 
 Angles = tuple[Tensor, Tensor]
+Project = Callable[[Tensor], tuple[Tensor, ...]]
+"What a layer makes of states [.., D]: queries, keys and values [.., H, W]."
 FURTHEST = 128  # distances from here on share a bucket
 
 
+class Added(Protocol):
+    """What is added to the scores of queries, multiplied as scores are, and keys by how far they stand apart."""
+
+    def rows(self, q_RHQW: Tensor, k_RHKW: Tensor) -> Tensor:
+        """[R, H, Q, K], or [H, Q, K] for all rows alike; both stand at the places of their row."""
+        ...
+
+    def between(self, q_NHQW: Tensor, k_NHKW: Tensor, asking: Tensor, places: Tensor) -> Tensor:
+        """[N, H, Q, K] of those that ask at places [N, Q], and of keys at places [K]; what the definition says."""
+        ...
+
+
+class OfDistances(Protocol):
+    """What a model knows of distances; made once a pass."""
+
+    def of(self, project: Project, scale: float) -> Added:
+        """What they add in a layer that makes this of states, and multiplies its scores."""
+        ...
+
+
 class Distances:
-    """What is added to scores by how far a key stands from its query: learned numbers [B, H], made once a pass."""
+    """Learned numbers [B, H] by how far a key stands from its query, which all layers add alike."""
 
     def __init__(self, weight_BH: Tensor, both_sides: bool):
         self.weight_BH, self.both_sides = weight_BH, both_sides
         self._rows: dict[tuple[int, int], Tensor] = {}
 
-    def rows(self, queries: int, keys: int) -> Tensor:
-        """[H, Q, K] between all places of two rows of these lengths."""
-        if (queries, keys) not in self._rows:
-            places = torch.arange(max(queries, keys), device=self.weight_BH.device)
-            self._rows[queries, keys] = self.between(places[:queries], places[:keys])
-        return self._rows[queries, keys]
+    def of(self, project: Project, scale: float) -> Added:
+        """The same in every layer."""
+        return self
 
-    def between(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """[H, Q, K] between tokens at these places."""
-        number = bucket(keys[None, :] - queries[:, None], len(self.weight_BH), self.both_sides)
+    def rows(self, q_RHQW: Tensor, k_RHKW: Tensor) -> Tensor:
+        """[H, Q, K]."""
+        sizes = q_RHQW.shape[2], k_RHKW.shape[2]
+        if sizes not in self._rows:
+            asking, places = (torch.arange(size, device=self.weight_BH.device) for size in sizes)
+            self._rows[sizes] = self._of_places(asking, places)
+        return self._rows[sizes]
+
+    def between(self, q_NHQW: Tensor, k_NHKW: Tensor, asking: Tensor, places: Tensor) -> Tensor:
+        """[N, H, Q, K]."""
+        found = self._of_places(asking.flatten(), places)
+        return found.view(-1, *asking.shape, len(places)).transpose(0, 1)
+
+    def _of_places(self, asking: Tensor, places: Tensor) -> Tensor:
+        number = bucket(places[None, :] - asking[:, None], len(self.weight_BH), self.both_sides)
         values = look_up(self.weight_BH, number.flatten()).view(*number.shape, -1)
         return values.permute(2, 0, 1).contiguous()
 

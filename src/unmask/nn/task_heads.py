@@ -87,6 +87,14 @@ class PoolerHead(Head):
         return torch.tanh(self.pooler(x_MD))
 
 
+class ContextHead(PoolerHead):
+    """BERT's with GELU in the place of tanh (He 2020's code, DeBERTa)."""
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dense and GELU."""
+        return F.gelu(self.pooler(x_MD))
+
+
 class SummaryHead(PoolerHead):
     """BERT's, by the name that Hugging Face's XLNet has for the choice."""
 
@@ -160,6 +168,7 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "roberta": TanhHead,
         "distilbert": ReluHead,
         "longformer": TanhHead,
+        "deberta": ContextHead,
     }
     return heads.get(sizes.family, Head)(sizes, labels, pool)
 

@@ -4,6 +4,7 @@ from unmask.hub.families import (
     albert,
     bart,
     bert,
+    deberta,
     distilbert,
     electra,
     gpt2,
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "roberta": roberta.FAMILY,
     "distilbert": distilbert.FAMILY,
     "longformer": longformer.FAMILY,
+    "deberta": deberta.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 
