@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from unmask.models.backbone import backbone_of
+from unmask.models.counting import parameters
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.shape import Shape
 from unmask.nn import attention
@@ -206,7 +207,7 @@ def changed(example, stream, place):
 def test_a_shape_knows_its_parameters_and_its_flow(shape):
     model = backbone_of(shape)
     assert isinstance(model, EncoderDecoder) and shape.flow == "encoder_decoder"
-    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert parameters(shape) == sum(p.numel() for p in model.parameters())
 
 
 @each

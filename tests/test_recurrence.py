@@ -13,6 +13,7 @@ from unmask.commands.prepare import Prepare
 from unmask.commands.pretrain import Pretrain
 from unmask.errors import UserError
 from unmask.models.backbone import backbone_of
+from unmask.models.counting import parameters
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.recurrence import Recurrence
@@ -91,7 +92,7 @@ def test_parameters_are_counted(layers):
             update={"vocab_size": 50, "width": 48, "embedding_width": 12, "layers": layers}
         ),
     ):
-        assert sum(p.numel() for p in backbone_of(shape).parameters()) == shape.parameters
+        assert sum(p.numel() for p in backbone_of(shape).parameters()) == parameters(shape)
 
 
 @pytest.mark.parametrize("setting", [{"heads": 4}, {"gated": True}, {"window": 8}, {"positions": "rotary"}])

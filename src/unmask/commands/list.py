@@ -110,7 +110,9 @@ def _rows() -> list[_Row]:
 
 
 def _row(name: str, shape: Shape, paper: str) -> _Row:
-    count, tokens = shape.parameters, shape.token_parameters
+    from unmask.models.counting import of_tokens, parameters
+
+    count, tokens = parameters(shape), of_tokens(shape)
     layers = f"{shape.layers}+{shape.decoder_layers}" if shape.decoder_layers else str(shape.layers)
     sizes = (f"{tokens / 1e6:.1f} M", f"{(count - tokens) / 1e6:.1f} M")
     memory = (f"{TO_TRAIN * count / 1e9:.2f} GB", f"{TO_RUN * count / 1e9:.2f} GB")
@@ -158,12 +160,13 @@ def trained_with() -> dict[str, list[str]]:
 
 def _draw(out: Path) -> None:
     """Those that a paper made, at the year of it."""
+    from unmask.models.counting import parameters
     from unmask.presets import PAPERS, PRESETS
     from unmask.report.family import Drawn, write_family
 
     own = {name: paper for name, paper in PAPERS.items() if not paper.startswith("in proportion")}
     models = [
-        Drawn(name, _family(name), _kind(PRESETS[name].flow), _year(paper), PRESETS[name].parameters, paper)
+        Drawn(name, _family(name), _kind(PRESETS[name].flow), _year(paper), parameters(PRESETS[name]), paper)
         for name, paper in own.items()
     ]
     print(write_family(models, out))

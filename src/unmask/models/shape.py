@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from unmask.config import Config
-from unmask.text.tokens.spelling import LETTERS
 
 BUCKETS = 32
 """Of distances, as in every T5."""
@@ -239,87 +238,6 @@ class Shape(Config):
         if self.family in OF_ONE_PIECE or self.family == "elmo-transformer":
             return self.family.removesuffix("-transformer")
         return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the backbone holds, heads not counted."""
-        if self.family == "gru":
-            return self._parameters_of_gru()
-        if self.family in RELATIVE:
-            return self._parameters_by_distance()
-        if self.flow == "elmo":
-            return self.token_parameters + self._parameters_of_elmo()
-        stacks = [self._stack(self.layers, sublayers=2)]
-        if self.decoder_layers:
-            stacks.append(self._stack(self.decoder_layers, sublayers=3))
-        return self.token_parameters + self.token_width * self.segments + self._projection + sum(stacks)
-
-    @property
-    def _projection(self) -> int:
-        """From the embeddings to a model of another width, and the norms that differ for it."""
-        if self.token_width == self.width:
-            return 0
-        norm = self._norm // self.width
-        # the embeddings' norm has their width, and stands in no other's place
-        norms = norm * (self.token_width if self.norm == "before" else self.token_width - self.width)
-        return self.width * (self.token_width + self.bias) + self.embedding_norm * norms
-
-    def _stack(self, layers: int, sublayers: int) -> int:
-        """An encoder, or with a third sublayer a decoder, without the vocabulary."""
-        across, inner = self.heads * self.width_per_head, self.feed_forward * (2 if self.gated else 1)
-        attention = 4 * self.width * across + (3 * across + self.width if self.bias else 0)
-        if self.family == "longformer":
-            attention += 3 * across * (self.width + self.bias)
-        feed_forward = self.width * (inner + self.feed_forward) + (inner + self.width if self.bias else 0)
-        attends, feeds = (
-            1 if self.layer_sharing in (part, "all") else layers for part in ("attention", "feed_forward")
-        )
-        # the embeddings' norm, where there is one, stands in the place of the first attention's in a pre-norm model
-        in_place = self.embedding_norm * (self.norm == "before") * (attends == layers)
-        norms = attends * (sublayers - 1) + feeds - in_place + self.embedding_norm + (self.norm == "before")
-        in_all = attends * (sublayers - 1) * attention + feeds * feed_forward
-        return self._places + in_all + norms * self._norm
-
-    @property
-    def _norm(self) -> int:
-        return self.width * (2 if self.bias and self.norm_kind == "layer" else 1)
-
-    @property
-    def _places(self) -> int:
-        places = {
-            "learned": self.max_length * self.token_width,
-            "buckets": BUCKETS * self.heads,
-            "disentangled": 2 * SPAN * self.width + self._norm,
-        }
-        return places.get(self.positions, 0)
-
-    @property
-    def token_parameters(self) -> int:
-        """How many of them make the vectors of tokens."""
-        if self.embedding == "subword":
-            return self.token_width * self.vocab_size
-        convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in self.convolutions.items())
-        highways = 2 * HIGHWAYS * self.filters * (self.filters + 1)
-        return LETTERS * LETTER_WIDTH + convolutions + highways + self.token_width * (self.filters + 1)
-
-    def _parameters_of_elmo(self) -> int:
-        one = self.one_way
-        if self.family == "elmo":
-            return 2 * self.layers * self.feed_forward * (9 * one.width + 8)
-        shared = (one.norm == "before") + one.embedding_norm  # what stands before and behind both
-        return 2 * one._stack(one.layers, sublayers=2) - one._places - shared * one._norm
-
-    def _parameters_of_gru(self) -> int:
-        first, others = self.token_width + self.width + 2, 2 * (self.width + 1)
-        return self.token_width * self.vocab_size + 3 * self.width * (first + (self.layers - 1) * others)
-
-    def _parameters_by_distance(self) -> int:
-        """No positions and no norm beside the tokens; per layer a matrix for distances. XLNet has per layer vectors for
-        content, distances and segments, and one that a query begins with; Transformer-XL two in all."""
-        once, each = (1, 3 + self.segments) if self.family == "xlnet" else (2, 0)
-        attention = self.width * (5 * self.width + each)
-        feed_forward = 2 * self.width * self.feed_forward + self.feed_forward + self.width
-        return self.width * (self.vocab_size + once) + self.layers * (attention + feed_forward + 4 * self.width)
 
 
 def built_in(family: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from unmask.errors import UserError
+from unmask.models.counting import parameters
 from unmask.models.shape import Shape
 from unmask.training.loop import Trainer
 from unmask.training.progress import duration
@@ -48,10 +49,11 @@ def refuse_too_many_weights(shape: Shape) -> None:
     Raises:
         UserError: its weights, their gradients and AdamW's memories are more than twice what is free.
     """
-    free, wanted = _free_memory(), 16 * shape.parameters
+    count = parameters(shape)
+    free, wanted = _free_memory(), 16 * count
     if free is not None and not torch.cuda.is_available() and wanted > 2 * free:
         raise UserError(
-            f"a model of {shape.parameters:,} parameters takes about {wanted / 1e9:,.0f} GB of memory to train, and "
+            f"a model of {count:,} parameters takes about {wanted / 1e9:,.0f} GB of memory to train, and "
             f"{free / 1e9:,.0f} are free; a smaller --model, or fewer --model.layers or --model.width, would fit"
         )
 
