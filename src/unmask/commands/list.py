@@ -56,13 +56,13 @@ class List(Config):
 
     def run(self) -> list[str]:
         """Print a table, or draw one; the names are returned."""
-        table = table_of(self.what)
+        table, console = table_of(self.what), Console(highlight=False)
         if self.plot:
             _draw(self.plot)
         elif self.what == "models":
-            _print_models(Console(highlight=False))
+            _print_models(console)
         else:
-            Console(highlight=False).print(table)
+            console.print(table)
         return list(map(str, table.columns[0].cells))
 
 

@@ -76,10 +76,14 @@ class Pretraining:
         self.data = plan.corpus.hash
 
     def check(self) -> None:
-        """Refuse text of which nothing is asked, and held-out text that cannot be used, before hours of training."""
+        """Refuse text of which nothing is asked, and held-out text that cannot be used, before hours of training.
+
+        Whole steps are looked at, not this rank's part of them: all ranks refuse, or none.
+        """
         self.held_out_answers()
         first = range(min(TRIED_STEPS, int(np.ceil(self.steps_per_epoch))))
-        if not any(any(batch.counts.values()) for step in first for batch in self.batches(step)):
+        whole = (self._batch(self.plan, self._drawn(step), 0.0, step, 0, 1) for step in first)
+        if not any(any(batch.counts.values()) for batch in whole):
             raise UserError(
                 f"{self.plan.corpus.folder}: nothing is asked of this text, {self.plan.corpus.tokens:,} tokens in "
                 f"{self.plan.rows} rows; more text would fit"
