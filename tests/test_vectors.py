@@ -18,11 +18,12 @@ from unmask.static.methods import base
 from unmask.static.methods.fasttext import Fasttext
 from unmask.static.methods.glove import Fit, Glove
 from unmask.static.methods.word2vec import Word2vec
-from unmask.static.ngrams import Ngrams, hashed, ngrams
+from unmask.static.ngrams import Ngrams
 from unmask.static.vectors import WordVectors
 from unmask.text.corpus import words as reader
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.corpus.words import Words
+from unmask.text.tokens.ngrams import hashed, ngrams
 
 LIKE = {"cat": ("sleeps", "purrs"), "dog": ("barks", "runs"), "boat": ("floats", "sails"), "ship": ("sails", "sinks")}
 

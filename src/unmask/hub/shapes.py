@@ -14,9 +14,9 @@ from unmask.hub.family import Family, refuse_other
 from unmask.models.shape import Shape
 
 PLAIN = {
-    "causal": False, "activation": "gelu", "embedding_norm": True, "norm_kind": "layer", "head_width": None,
-    "decoder_layers": 0, "embedding_scale": "none", "tied": True, "activation_dropout": 0.0,
-    "embedding_width": None, "layer_sharing": "none", "embedding": "subword",
+    "embedding": "subword", "causal": False, "activation": "gelu", "embedding_norm": True, "norm_kind": "layer",
+    "head_width": None, "decoder_layers": 0, "embedding_scale": "none", "tied": True, "activation_dropout": 0.0,
+    "embedding_width": None, "layer_sharing": "none",
 }  # fmt: skip
 "Parts as families have them that do not say otherwise."
 

@@ -10,7 +10,9 @@ from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.characters import CharCNN
 from unmask.nn.network import Network
+from unmask.nn.ngrams import NgramBag
 from unmask.objectives.base import Objective
+from unmask.text.tokens.ngrams import of_vocabulary
 from unmask.text.tokens.spelling import EMPTY, letters
 from unmask.text.tokens.tokenizer import Tokenizer
 
@@ -34,6 +36,8 @@ def spell(network: Network, tokenizer: Tokenizer) -> None:
     for module in network.modules():
         if isinstance(module, CharCNN):
             module.spell(torch.from_numpy(letters(tokenizer)), EMPTY)
+        if isinstance(module, NgramBag):
+            module.spell(*map(torch.from_numpy, of_vocabulary(tokenizer, len(module.ngrams.weight))))
 
 
 def begin_alike(network: Network) -> None:

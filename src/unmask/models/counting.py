@@ -62,6 +62,8 @@ def of_tokens(shape: Shape) -> int:
     """How many of them make the vectors of tokens."""
     if shape.embedding == "subword":
         return shape.token_width * shape.vocab_size
+    if shape.embedding == "fasttext_ngrams":
+        return shape.token_width * (shape.vocab_size + shape.ngram_buckets)
     convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in shape.convolutions.items())
     highways = 2 * HIGHWAYS * shape.filters * (shape.filters + 1)
     return LETTERS * LETTER_WIDTH + convolutions + highways + shape.token_width * (shape.filters + 1)

@@ -23,8 +23,8 @@ OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
         {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0},
     ),
     "elmo": (
-        {"family", "vocab_size", "embedding", "filters", "width", "layers", "feed_forward", "max_length", "dropout",
-         "tied", "init_std"},
+        {"family", "vocab_size", "embedding", "filters", "ngram_buckets", "width", "layers", "feed_forward",
+         "max_length", "dropout", "tied", "init_std"},
         {"heads": 1, "segments": 0, "attention_dropout": 0.0, "positions": "none", "embedding_norm": False},
     ),
     "xlnet": (
@@ -65,11 +65,13 @@ class Shape(Config):
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
-    embedding: Literal["subword", "char_cnn"] = Field(
+    embedding: Literal["subword", "char_cnn", "fasttext_ngrams"] = Field(
         "subword",
-        description="How a token gets its vector: subword, it is learned; char_cnn, from its letters (Kim 2015)",
+        description="How a token gets its vector: subword, it is learned; char_cnn, from its letters (Kim 2015); "
+        "fasttext_ngrams, learned and from its n-grams of letters (Bojanowski 2016)",
     )
     filters: int = Field(2048, ge=64, multiple_of=64, description="Filters of a char_cnn, of all widths together")
+    ngram_buckets: int = Field(32_768, ge=1, description="Vectors that fasttext_ngrams share, by their hash")
     width: int = Field(768, ge=8, description="Width of the hidden states; of an elmo half of it reads either way")
     embedding_width: int | None = Field(
         None,

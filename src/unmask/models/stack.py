@@ -13,6 +13,7 @@ from unmask.nn.characters import CharCNN
 from unmask.nn.disentangled import DistanceStates, reach_of
 from unmask.nn.dropout import Dropout
 from unmask.nn.embeddings import Embeddings, TokenEmbedding
+from unmask.nn.ngrams import NgramBag
 from unmask.nn.norm import norm_of
 from unmask.nn.positions import Angles, Distances, OfDistances, angles
 from unmask.text.tokens.spelling import LETTERS
@@ -96,7 +97,7 @@ class Stack(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if isinstance(self.embeddings.tokens, CharCNN):
+        if isinstance(self.embeddings.tokens, CharCNN | NgramBag):
             self.embeddings.tokens.begin()
         if unscaled:
             self._shrink_queries()
@@ -130,6 +131,8 @@ def _fan_in(module: nn.Linear | nn.Embedding, width: int) -> float:
 def _tokens(shape: Shape) -> nn.Module:
     if shape.embedding == "char_cnn":
         return CharCNN(LETTERS, LETTER_WIDTH, shape.convolutions, HIGHWAYS, shape.token_width)
+    if shape.embedding == "fasttext_ngrams":
+        return NgramBag(shape.vocab_size, shape.ngram_buckets, shape.token_width)
     return TokenEmbedding(shape.vocab_size, shape.token_width)
 
 

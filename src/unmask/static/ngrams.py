@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unmask.text.example import Array
-
-_OFFSET, _PRIME, _32 = 2166136261, 16777619, 0xFFFFFFFF
+from unmask.text.tokens.ngrams import hashed, ngrams
 
 
 @dataclass(frozen=True)
@@ -29,22 +28,3 @@ class Ngrams:
         place = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
         found = place[self.ids[place] == wanted]
         return self.rows[found].mean(0) if len(found) else None
-
-
-def ngrams(word: str, least: int, most: int) -> list[str]:
-    """Every stretch of so many letters of ``<word>``, but for the two marks alone."""
-    marked = f"<{word}>"
-    return [
-        marked[start : start + n]
-        for start in range(len(marked))
-        for n in range(least, most + 1)
-        if start + n <= len(marked) and not (n == 1 and start in (0, len(marked) - 1))
-    ]
-
-
-def hashed(ngram: str) -> int:
-    """FNV-1a of 32 bits as in fastText, which takes bytes for signed ones."""
-    value = _OFFSET
-    for byte in ngram.encode():
-        value = ((value ^ (byte | 0xFFFFFF00 if byte > 0x7F else byte)) * _PRIME) & _32
-    return value
