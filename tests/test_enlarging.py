@@ -1,23 +1,30 @@
 """Words and places for a model that is there: what it knew stays as it was, what is new begins between its likes."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from unmask import hub
 from unmask.commands.convert import Convert
 from unmask.errors import UserError
+from unmask.inference.building import network_of
 from unmask.inference.enlarging import with_places, with_tokens, words_of
 from unmask.inference.loading import load
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
+from unmask.objectives.masked_lm import MaskedLM
 from unmask.presets import PRESETS
 from unmask.text.tokens.growing import grow
+from unmask.text.tokens.ngrams import hashed, ngrams
+from unmask.text.tokens.spelling import BEGIN, EMPTY, END, LONGEST
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.vocabularies import KINDS
+from unmask.training.checkpoint import Checkpoints, State
 
 TEXT = "paris is the capital of france and berlin that of germany where rivers rise and cities glow at night"
 NEW = ["parisian", "nightfall"]
@@ -256,3 +263,77 @@ def test_an_enlarged_model_is_a_run_to_go_on_from(folder, tmp_path):
     model = load(tmp_path / "run", device="cpu")
     assert model.shape == Shape(**{**shape_of().model_dump(), "max_length": 40})
     assert len(ids(model.tokenizer, NEW[0])) == 1
+
+
+def fresh_run(home, tokenizer, **changes):
+    """A run of no steps."""
+    objectives = {"masked_lm": MaskedLM(rate=0.2)}
+    shape = shape_of(vocab_size=tokenizer.size, **changes)
+    torch.manual_seed(0)
+    network = network_of(shape, objectives.values())
+    settings = {"model": shape.model_dump(mode="json"), "objective": {"masked_lm": {"rate": 0.2}}}
+    Checkpoints(home).save(State(step=0, steps=0), dict(network.named_parameters()), {})
+    (home / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    tokenizer.save(home)
+    return load(home, device="cpu")
+
+
+LETTERS = {"char_cnn": {"filters": 64}, "fasttext_ngrams": {"ngram_buckets": 400}}
+
+
+@pytest.mark.parametrize("embedding", ["subword", *LETTERS])
+def test_a_run_is_enlarged_to_a_run_of_its_objective(tmp_path, tokenizer, embedding):
+    before = fresh_run(tmp_path / "run", tokenizer, embedding=embedding, tied=False, **LETTERS.get(embedding, {}))
+    Convert(src=str(tmp_path / "run"), to="unmask", out=tmp_path / "out", add_tokens=NEW).run()
+    after = load(tmp_path / "out", device="cpu")
+    assert after.shape == before.shape.model_copy(update={"vocab_size": tokenizer.size + 2})
+    assert ids(after.tokenizer, NEW[0]) == [tokenizer.size]
+    assert np.array_equal(before.hidden([TEXT])[0], after.hidden([TEXT])[0])
+    said = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert said["objective"] == {"masked_lm": {"rate": 0.2}} and said["converted_from"] == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize("embedding", LETTERS)
+def test_a_new_word_has_the_vector_of_its_letters(tmp_path, tokenizer, embedding):
+    """The one that it would have had, had it stood in the vocabulary from the beginning."""
+    model = fresh_run(tmp_path, tokenizer, embedding=embedding, tied=False, **LETTERS[embedding])
+    larger = with_tokens(model, NEW)
+    assert larger.notes[-1] == (
+        "added 2 tokens, each with a vector from its letters, to answer with the mean of its pieces"
+    )
+    size, pieces = tokenizer.size, ids(tokenizer, NEW[0])
+    tokens, known = larger.encoder.embeddings.tokens, model.encoder.embeddings.tokens
+    with torch.no_grad():
+        assert torch.equal(tokens(torch.arange(size)), known(torch.arange(size)))
+        vector = tokens(torch.tensor([size]))[0]
+        if embedding == "char_cnn":
+            assert sum(p.numel() for p in tokens.parameters()) == sum(p.numel() for p in known.parameters())
+            alone = char_cnn_of(known, b" parisian")
+        else:
+            rows = [hashed(ngram) % 400 for ngram in ngrams("parisian", 3, 6, end="")]
+            alone = known.ngrams.weight[rows].sum(0) / (len(rows) + 1)
+    assert torch.allclose(vector, alone, atol=1e-6) and bool(vector.abs().sum() > 0)
+    head = larger.network.heads["masked_lm"]
+    assert torch.equal(head.vocabulary[size], model.network.heads["masked_lm"].vocabulary[pieces].mean(0))
+
+
+def char_cnn_of(part, surface):
+    """What a char_cnn makes of a token that no vocabulary has."""
+    told = copy.deepcopy(part)
+    written = [BEGIN, *surface, END]
+    told.spell(torch.tensor([written + [EMPTY] * (LONGEST - len(written))]), EMPTY)
+    return told(torch.tensor([0]))[0]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({}, "is a run already; a Hugging Face folder would fit, --to hf, or --add-tokens to enlarge it"),
+        ({"add_tokens": ["the"]}, "all of them are tokens already"),
+    ],
+)
+def test_a_run_that_is_not_enlarged_is_refused(tmp_path, tokenizer, settings, message):
+    fresh_run(tmp_path / "run", tokenizer)
+    with pytest.raises(UserError, match=message):
+        Convert(src=str(tmp_path / "run"), to="unmask", out=tmp_path / "out", **settings).run()
+    assert not (tmp_path / "out").exists()

@@ -290,6 +290,11 @@ def test_the_transform_that_masked_lm_learned_is_taken_over(home, task):
     assert not torch.equal(fresh.dense.weight, learned.dense.weight)
 
 
+def test_a_fine_tuning_is_no_run_to_enlarge(home, tmp_path, classifier):
+    with pytest.raises(UserError, match="makes no run of a part or of a fine-tuning; --to hf would fit"):
+        calls.call(Convert, str(home / "classifier"), to="unmask", out=tmp_path / "out", add_tokens=["unfilmed"])
+
+
 @pytest.mark.parametrize("name", ["classifier", "tagger"])
 def test_transformers_predicts_the_same(home, tmp_path, name, classifier, tagger):
     calls.call(Convert, str(home / name), to="hf", out=tmp_path / "hf")

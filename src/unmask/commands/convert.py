@@ -57,7 +57,7 @@ class Convert(Config):
     add_tokens: list[str] = Field(
         [],
         description="Words that become tokens of their own, or a file with one a line; each begins as the mean of its "
-        "pieces",
+        "pieces, or with the vector of its letters where a model reads those",
     )
     max_length: int | None = Field(
         None,
@@ -80,7 +80,7 @@ class Convert(Config):
         model = self._enlarged(self._opened().part(self.part))
         with whole_folder(self.out) as beside:  # whose name it gets when it has been checked
             made = beside / "made"
-            told = _write_hub(model, made) if self.to == "hf" else _write_run(model, self.src, made)
+            told = _write_hub(model, made) if self.to == "hf" else self._write_run(model, made)
             notes = [*model.notes, *told, *_check(model, made, self.to)]
             for path in made.iterdir():
                 path.rename(beside / path.name)
@@ -116,6 +116,33 @@ class Convert(Config):
             model = with_places(model, self.max_length)
         return with_tokens(model, words_of(self.add_tokens)) if self.add_tokens else model
 
+    def _write_run(self, model: Model, out: Path) -> list[str]:
+        """A run of no steps."""
+        from unmask.inference.loading import read_settings
+        from unmask.training.checkpoint import Checkpoints, State
+
+        settings = Path(self.src) / "config.yaml"
+        if settings.exists():
+            self._refuse_run(model)
+            objective = read_settings(settings)["objective"]
+        else:
+            objective = _objectives(model)
+        config = Converted(converted_from=self.src, model=model.shape, objective=objective)
+        Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
+        model.tokenizer.save(out, segments=model.shape.segments > 1)
+        (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        return []
+
+    def _refuse_run(self, model: Model) -> None:
+        from unmask.inference.finetuned import Finetuned
+
+        if isinstance(model, Finetuned) or self.part:
+            raise UserError(f"{self.src}: --to unmask makes no run of a part or of a fine-tuning; --to hf would fit")
+        if not self.add_tokens and self.max_length is None:
+            raise UserError(
+                f"{self.src}: is a run already; a Hugging Face folder would fit, --to hf, or --add-tokens to enlarge it"
+            )
+
 
 class Converted(Config):
     """The ``config.yaml`` of a run that was not trained here."""
@@ -143,19 +170,6 @@ def _write_hub(model: Model, out: Path) -> list[str]:
     if model.fills:
         notes.append("not carried: where a fragment stands; Hugging Face's decoder writes from the first place on")
     return notes
-
-
-def _write_run(model: Model, src: str, out: Path) -> list[str]:
-    """A run of no steps."""
-    from unmask.training.checkpoint import Checkpoints, State
-
-    if (Path(src) / "config.yaml").exists():
-        raise UserError(f"{src}: is a run already; a Hugging Face folder would fit, or --to hf")
-    config = Converted(converted_from=src, model=model.shape, objective=_objectives(model))
-    Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
-    model.tokenizer.save(out, segments=model.shape.segments > 1)
-    (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    return []
 
 
 def _objectives(model: Model) -> dict[str, dict[str, Any]]:

@@ -22,9 +22,9 @@ from unmask.models.shape import Shape
 from unmask.nn.embeddings import Embeddings
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.network import Network
+from unmask.nn.ngrams import NgramBag
 from unmask.text.sources.files import lines
 from unmask.text.tokens.growing import OPTION, Grown, grow, some
-from unmask.text.tokens.tokenizer import Tokenizer
 
 
 def words_of(given: Sequence[str]) -> list[str]:
@@ -45,16 +45,18 @@ def with_tokens(model: Model, words: Sequence[str]) -> Model:
     """The same with these words as tokens of their own.
 
     What the model holds of each token (its vector, what it answers with, a bias) is for a new one the mean of what it
-    holds of the pieces that the word was before.
+    holds of the pieces that the word was before; a model that makes vectors from letters makes its vector from those.
 
     Raises:
         UserError: A word is none to the tokenizer, or the vocabulary cannot take any.
     """
     grown, size = grow(model.tokenizer, words), model.tokenizer.size
     shape = model.shape.model_copy(update={"vocab_size": max(model.shape.vocab_size, size + len(grown.entries))})
-    network = _changed(model.network, shape, dict.fromkeys(_by_token(model.network), lambda x: _more(x, size, grown)))
+    changes = dict.fromkeys(_by_token(model.network), lambda x: _more(x, size, _means(x, grown)))
+    changes |= dict.fromkeys(_beside_letters(model.network), lambda x: _more(x, size, _none_yet(x, grown)))
+    network = _changed(model.network, shape, changes)
     spell(network, grown.tokenizer)
-    told = [*model.notes, _told(grown, model.tokenizer)]
+    told = [*model.notes, _told(grown, model)]
     return replace(model, shape=shape, network=network, tokenizer=grown.tokenizer, notes=told)
 
 
@@ -100,6 +102,13 @@ def _by_token(network: Network) -> Iterator[str]:
             yield from (f"{path}.vocabulary", f"{path}.bias")
 
 
+def _beside_letters(network: Network) -> Iterator[str]:
+    """Names of the tables of what a token has beside the vector of its letters."""
+    for path, module in network.named_modules():
+        if isinstance(module, NgramBag):
+            yield f"{path}.own.weight"
+
+
 def _by_place(network: Network) -> Iterator[str]:
     """Names of the tables of positions."""
     for path, module in network.named_modules():
@@ -107,10 +116,18 @@ def _by_place(network: Network) -> Iterator[str]:
             yield f"{path}.positions.weight"
 
 
-def _more(weight_V: Tensor, size: int, grown: Grown) -> Tensor:
+def _more(weight_V: Tensor, size: int, new: Tensor) -> Tensor:
     """[V, …] with rows for new tokens, numbered from ``size``; rows there that no token has had are theirs."""
-    means = [weight_V[torch.from_numpy(ids)].mean(0) for ids in grown.pieces]
-    return torch.cat([weight_V[:size], torch.stack(means), weight_V[size + len(means) :]])
+    return torch.cat([weight_V[:size], new, weight_V[size + len(new) :]])
+
+
+def _means(weight_V: Tensor, grown: Grown) -> Tensor:
+    return torch.stack([weight_V[torch.from_numpy(ids)].mean(0) for ids in grown.pieces])
+
+
+def _none_yet(weight_V: Tensor, grown: Grown) -> Tensor:
+    """Zeros, as all of these begin: a mean of pieces would lead away from the letters."""
+    return weight_V.new_zeros(len(grown.pieces), *weight_V.shape[1:])
 
 
 def _stretched(table_PD: Tensor, places: int) -> Tensor:
@@ -120,8 +137,16 @@ def _stretched(table_PD: Tensor, places: int) -> Tensor:
     return stretched[0].T.to(table_PD.dtype).contiguous()
 
 
-def _told(grown: Grown, before: Tokenizer) -> str:
-    unknown = sum(before.unk in ids for ids in grown.pieces)
+def _told(grown: Grown, model: Model) -> str:
     known = f"; tokens already: {some(grown.known)}" if grown.known else ""
+    if model.shape.embedding != "subword":
+        # what it answers with, where it does, is no vector of letters
+        answers = ", to answer with the mean of its pieces" if _answers(model.network) else ""
+        return f"added {len(grown.entries)} tokens, each with a vector from its letters{answers}{known}"
+    unknown = sum(model.tokenizer.unk in ids for ids in grown.pieces)
     blank = f"; {unknown} begin as the unknown token, having had no other pieces" if unknown else ""
     return f"added {len(grown.entries)} tokens, each the mean of its pieces{known}{blank}"
+
+
+def _answers(network: Network) -> bool:
+    return any(isinstance(module, VocabularyHead) for module in network.modules())
