@@ -40,7 +40,6 @@ EMBEDDINGS: dict[str, dict[str, Any]] = {
     "char_cnn": {"filters": 256},
     "fasttext_ngrams": {},
 }
-FASTTEXT = "static fasttext"
 COMMON, RARE = 50, 10
 """Occurrences that a relative has at least, and an unseen word has at most before it is left out."""
 
@@ -157,12 +156,10 @@ def compared(given: argparse.Namespace, home: Path) -> str:
         for model, steps in zip(trained(embedding, home / "corpus", home, given.steps), (0, given.steps), strict=True):
             found[f"{embedding}, {steps:,} steps"] = vectors_of(model, asked.words)
     candidates = set(next(iter(found.values())).words) - asked.unseen
-    if given.fasttext:
-        found[FASTTEXT] = unmask.vectors(home / "corpus", method="fasttext", out=home / "fasttext", workers=1)
-        candidates &= set(found[FASTTEXT].words)
     columns = ["vectors", "a relative is the nearest", "among ten", "median place", *asked.pairs]
-    print(f"{len(ranks(found[FASTTEXT], asked.relatives, candidates))} words with relatives" if given.fasttext else "")
-    print(f"among {len(candidates):,} words; pairs: { ({name: len(rows) for name, rows in asked.pairs.items()}) }")
+    words = sum(bool(others & candidates) for others in asked.relatives.values())
+    pairs = ", ".join(f"{len(rows)} of {name}" for name, rows in asked.pairs.items())
+    print(f"{words} words with relatives among {len(candidates):,}; pairs: {pairs}")
     return table(columns, [row(name, vectors, asked, candidates) for name, vectors in found.items()])
 
 
@@ -173,7 +170,6 @@ def main() -> None:
     parser.add_argument("--analogies", type=Path, nargs="+", required=True)
     parser.add_argument("--similarity", type=Path, nargs="+", required=True)
     parser.add_argument("--steps", type=int, default=800, help="of each training")
-    parser.add_argument("--fasttext", action=argparse.BooleanOptionalAction, default=True, help="beside static vectors")
     parser.add_argument("--out", type=Path, help="where to keep the runs; none: nowhere")
     given = parser.parse_args()
     try:
