@@ -199,7 +199,7 @@ def test_what_cannot_be_evaluated_is_refused(home, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(UserError, match=r"empty\.txt: holds no text"):
         calls.call(Evaluate, home / "gpt2", tmp_path / "empty.txt", device="cpu")
-    with pytest.raises(UserError, match=r"does no task, and has no causal_lm head to read a text with; the run of"):
+    with pytest.raises(UserError, match=r"does no task, and has no head to read a text with; the run of"):
         evaluated(home, "bert")
     files = {name: classified(tmp_path / f"{name}.tsv", 40, n) for n, name in enumerate(("train", "valid"))}
     few = {"epochs": 1, "seeds": [1], **EXACT}

@@ -201,7 +201,7 @@ def test_without_a_head_no_mask_is_filled(tmp_path, tokenizer):
     hub.write(tmp_path / "bare", shape, dict(network_of(shape, ()).named_parameters()), tokenizer)
     model = load(tmp_path / "bare")
     assert model.heads == [] and any(note.startswith("no masked_lm head") for note in model.notes)
-    with pytest.raises(UserError, match="no masked_lm head"):
+    with pytest.raises(UserError, match="no head that fills masks"):
         model.fill("[MASK]")
 
 

@@ -27,13 +27,14 @@ WHOLE = ("count", "tokens", "unknown")
 class Evaluate(Config):
     """Score a fine-tuned model on a file of labelled rows: the whole, and label by label.
 
-    Of a model of causal_lm, the perplexity of a text: a file is one text (a book, say), a table one in each row. It is
-    read in windows side by side; a transformer_xl keeps the states of what it has read from segment to segment.
+    Of a model of causal_lm or masked_next_token, the perplexity of a text: a file is one text (a book, say), a table
+    one in each row. It is read in windows side by side; a transformer_xl keeps the states of what it has read from
+    segment to segment.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("model", "file")
 
-    model: Path = Field(description="The run of a fine-tuning, or a model of causal_lm")
+    model: Path = Field(description="The run of a fine-tuning, or a model that reads from the left")
     file: Path = Field(description="Labelled rows like those it was trained on; or text")
     length: int | None = Field(
         None, ge=2, description="Tokens of a text that are read together; none: as many as in training"

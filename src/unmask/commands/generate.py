@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Generate(Generation):
     """Let a model write: carry texts on, or rebuild what is hidden of them.
 
-    A model of causal_lm carries a text on. One with a decoder reads the text and writes what it learned to: all of it
-    as it was (denoising), with <extra_id_0>, <extra_id_1> … filled in (span_corruption), the tokens of one
-    fragment of [MASK] [MASK] … (masked_seq2seq), or the rest of it (prefix_lm). A masked LM, best one of
-    masked_diffusion, fills the masks of a text, or as many tokens behind it as are wanted.
+    A model of causal_lm or masked_next_token carries a text on. One with a decoder reads the text and writes what it
+    learned to: all of it as it was (denoising), with <extra_id_0>, <extra_id_1> … filled in (span_corruption), the
+    tokens of one fragment of [MASK] [MASK] … (masked_seq2seq), or the rest of it (prefix_lm). A masked LM, best one
+    of masked_diffusion, fills the masks of a text, or as many tokens behind it as are wanted.
     One of metadata_lm writes a field of an article, from any others: --write headline --sample --top-p 0.95
     '{"date": "2019"}'.
     """

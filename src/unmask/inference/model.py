@@ -16,6 +16,7 @@ import torch
 from unmask.config import build
 from unmask.errors import UserError, as_list, found, is_text
 from unmask.inference.building import alone
+from unmask.inference.filling import SHIFTS, filler, guesses
 from unmask.inference.generation.settings import Generation
 from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, collate
@@ -108,30 +109,25 @@ class Model:
         """For every mask in the text, the k likeliest tokens with their probabilities.
 
         Raises:
-            UserError: The text has no mask, or the model no masked-LM head.
+            UserError: The text has no mask, or the model no head that fills one.
         """
         if not isinstance(k, int) or k < 1:
             raise UserError(f"k {found(k)}: must be a whole number, at least one token for a mask")
         if not isinstance(text, str):
             raise UserError(f"{found(text)}: must be one text with masks")
-        if "masked_lm" not in self.network.heads:
-            raise UserError(f"{self.source}: has no masked_lm head; {self._what_fills}")
-        mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
+        if (head := filler(self.network.heads)) is None:
+            raise UserError(f"{self.source}: has no head that fills masks; {self._what_fills}")
         (ids,) = self.sequences([text])
-        places = np.flatnonzero(ids == self.tokenizer.mask)
-        if not len(places):
+        if (ids != self.tokenizer.mask).all():
+            mask = self.tokenizer.tokens([self.tokenizer.mask])[0]
             raise UserError(f"{found(text)}: holds no mask; write {mask} where a token is wanted")
-        with torch.inference_mode():
-            states_MD = self.network.states(self.batch([ids]))[torch.from_numpy(places).to(self.device)]
-            # the matrix may have more rows than the tokenizer has tokens
-            logits_MV = self.network.heads["masked_lm"](states_MD).float()[:, : self.tokenizer.size]
-            best = logits_MV.softmax(-1).topk(min(k, self.tokenizer.size))
-        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [list(zip(self.tokenizer.tokens(tokens), chances, strict=True)) for tokens, chances in rows]
+        if SHIFTS[head] and ids[0] == self.tokenizer.mask:
+            raise UserError(f"{found(text)}: begins with a mask, whose answer would stand before it; begin with a word")
+        return guesses(self.network, self.tokenizer, ids, k)
 
     def generate(self, texts: Sequence[str] | Sequence[Sequence[int]], **settings: Any) -> list[str]:
-        """What becomes of each text: carried on (causal_lm), rebuilt (denoising), with what was hidden in its place
-        (span_corruption, masked_seq2seq), or whatever else its decoder learned to write.
+        """What becomes of each text: carried on (causal_lm, masked_next_token), rebuilt (denoising), with what was
+        hidden in its place (span_corruption, masked_seq2seq), or whatever else its decoder learned to write.
 
         Args:
             texts: Texts, which get the special tokens, or lists of token ids, which are taken as they are.
@@ -198,9 +194,10 @@ class Model:
             wrong = ids.min() if ids.min() < 0 else ids.max()
             raise UserError(f"{name}: {wrong} is no token; ids go from 0 to {self.shape.vocab_size - 1}")
 
-    def batch(self, sequences: list[Array]) -> Batch:
-        """These sequences for the encoder, on the model's device."""
+    def batch(self, sequences: list[Array], from_left: bool = False) -> Batch:
+        """These sequences for the encoder, on the model's device; ``from_left``: no token sees one that follows."""
         stream = Stream(np.concatenate(sequences), np.array([len(ids) for ids in sequences]))
+        stream = replace(stream, order=stream.position) if from_left else stream
         return collate(Example({"encoder": stream})).to(self.device)
 
 

@@ -20,7 +20,8 @@ from unmask.nn.batch import Sequences, collate
 from unmask.nn.losses import Loss, cross_entropy
 from unmask.text.example import Array, Example, Stream
 
-HEAD = "causal_lm"
+HEADS = ("causal_lm", "masked_next_token")
+"Those that say what comes next."
 AT_ONCE = 1024  # tokens: the whole vocabulary is asked for at each of them
 
 Window = tuple[Array, Array]
@@ -85,7 +86,7 @@ def _losses(model: Model, found: list[Window], memory: int) -> Iterator[Loss]:
         return
     some = max(1, AT_ONCE // max((len(read) for read, _ in found), default=1))
     for group in (found[n : n + some] for n in range(0, len(found), some)):
-        sequences = model.batch([read for read, _ in group]).streams["encoder"]
+        sequences = model.batch([read for read, _ in group], from_left=not model.shape.causal).streams["encoder"]
         yield _loss(model, model.network.backbone(sequences), np.concatenate([asked for _, asked in group]))
 
 
@@ -112,13 +113,14 @@ def _loss(model: Model, states_TD: Tensor, asked: Array) -> Loss:
     known = np.flatnonzero(asked != (model.tokenizer.unk if "unk" in model.tokenizer.names else -1))
     index, labels = (torch.from_numpy(x).long().to(states_TD.device) for x in (known, asked[known]))
     # the matrix may have more rows than the tokenizer has tokens
-    return cross_entropy(model.network.heads[HEAD](states_TD[index]).float()[:, : model.tokenizer.size], labels)
+    head = next(name for name in HEADS if name in model.heads)
+    return cross_entropy(model.network.heads[head](states_TD[index]).float()[:, : model.tokenizer.size], labels)
 
 
 def _refuse(model: Model, length: int, memory: int) -> None:
-    if HEAD not in model.heads:
-        fits = f"the run of a fine-tuning, or a model pre-trained with --objective {HEAD}, would fit"
-        raise UserError(f"{model.source}: does no task, and has no {HEAD} head to read a text with; {fits}")
+    if not any(name in model.heads for name in HEADS):
+        fits = f"the run of a fine-tuning, or a model pre-trained with --objective {' or '.join(HEADS)}, would fit"
+        raise UserError(f"{model.source}: does no task, and has no head to read a text with; {fits}")
     if memory and not isinstance(model.network.backbone, TransformerXL):
         raise UserError(
             f"memory {memory}: {model.source} keeps no states of what it read; leave it out, or take a transformer_xl"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unmask.errors import UserError
 from unmask.inference.building import begin_alike
+from unmask.inference.filling import filler, guesses
 from unmask.nn import dropout
 from unmask.nn.batch import Batch, collate
 from unmask.nn.losses import Loss
@@ -20,7 +21,7 @@ from unmask.nn.network import Network, evaluating
 from unmask.objectives.base import Objective, lots
 from unmask.runs.frequency import by_frequency
 from unmask.text.chance import generator
-from unmask.text.example import Array, Example, Stream, Targets
+from unmask.text.example import Array
 from unmask.text.sampling.plan import Plan, draw
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training.placement import Placement
@@ -143,8 +144,8 @@ class Pretraining:
         return "documents " + ", ".join(map(str, numbers[:20])) + (", …" if len(numbers) > 20 else "")
 
     def filled(self, wanted: int) -> list[dict[str, Any]]:
-        """Masks filled in stretches of (held-out) text, in the form of `unmask.report`; none without a masked LM."""
-        if "masked_lm" not in self.network.heads:
+        """Masks filled in stretches of (held-out) text, in the form of `unmask.report`; none where none fills any."""
+        if filler(self.network.heads) is None:
             return []
         plan = self.held_out or self.plan
         slots, _, _ = plan.slots(0)
@@ -157,17 +158,10 @@ class Pretraining:
         hidden = np.sort(np.random.default_rng(n).choice(len(tokens), min(2, len(tokens)), replace=False))
         masked = tokens.copy()
         masked[hidden] = tokenizer.mask
-        stream = Stream(np.concatenate([[tokenizer.cls], masked, [tokenizer.sep]]), np.array([len(tokens) + 2]))
-        example = Example({"encoder": stream}, {"masked_lm": Targets(hidden + 1, tokens[hidden])})
         with evaluating(self.network):
-            logits = self.network.logits(collate(example).to(self.placement.device), "masked_lm")
-        best = logits.float().softmax(-1).topk(5)
-        guesses = [
-            [[tokenizer.tokens([int(i)])[0], float(p)] for p, i in zip(*row, strict=True)]
-            for row in zip(best.values, best.indices, strict=True)
-        ]
+            found = guesses(self.network, tokenizer, np.concatenate([[tokenizer.cls], masked, [tokenizer.sep]]), 5)
         truths = tokenizer.tokens(tokens[hidden].tolist())
-        masks = [{"truth": t, "guesses": g} for t, g in zip(truths, guesses, strict=True)]
+        masks = [{"truth": t, "guesses": g} for t, g in zip(truths, found, strict=True)]
         between = [tokenizer.decode(part[part != tokenizer.mask]) for part in np.split(masked, hidden)]
         return {"text": f" {tokenizer.tokens([tokenizer.mask])[0]} ".join(between).strip(), "masks": masks}
 

@@ -12,7 +12,7 @@ from unmask.config import folder
 from unmask.errors import UserError
 from unmask.inference.generation.settings import Generation
 from unmask.inference.generation.unmasking import Unmasking
-from unmask.inference.generation.ways import Field, Filling, FromLeft, Reading
+from unmask.inference.generation.ways import Field, Filling, FromLeft, Reading, ToldFromLeft
 from unmask.text.example import Array
 from unmask.text.sampling.batches import by_length
 from unmask.text.tokens.fields import prompt
@@ -69,11 +69,13 @@ def way_of(model: Model) -> FromLeft:
     """How this model writes. Raises `UserError` where it does not."""
     if "causal_lm" in model.heads:
         return FromLeft(model)
+    if "masked_next_token" in model.heads:
+        return ToldFromLeft(model)
     if "decoder_lm" in model.heads and model.begins is not None:
         return Filling(model) if model.fills else Reading(model)
     if "masked_lm" in model.heads:
         return Unmasking(model)
-    others, known = ("causal_lm", "masked_diffusion"), folder("unmask.objectives").items()
+    others, known = ("causal_lm", "masked_diffusion", "masked_next_token"), folder("unmask.objectives").items()
     fits = [name for name, each in known if name in others or getattr(each, "begins", None)]
     raise UserError(
         f"{model.source}: writes no text, with {' and '.join(model.heads) or 'no head'}; a model pre-trained with "

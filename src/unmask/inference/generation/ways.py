@@ -14,7 +14,7 @@ from unmask.inference.generation.writer import Reader, Writer, stepwise
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.transformer_xl import TransformerXL
-from unmask.nn.batch import collate
+from unmask.nn.batch import Batch, collate
 from unmask.nn.blocks import Memory
 from unmask.text.example import Array, Example, Stream
 from unmask.text.tokens.vocabularies import is_sentinel
@@ -59,15 +59,27 @@ class FromLeft:
         return [*ids.tolist(), *written]
 
     def _writer(self, prompts: list[Array]) -> Writer:
-        network, sequences = self.model.network, self.model.batch(prompts).streams["encoder"]
+        network, sequences = self.model.network, self._given(prompts).streams["encoder"]
         assert isinstance(network.backbone, Encoder | TransformerXL)
         return Writer(network.backbone, network.heads[self.head], self.model.tokenizer.size, sequences)
+
+    def _given(self, prompts: list[Array]) -> Batch:
+        return self.model.batch(prompts)
 
     def _room(self, name: str, wanted: int, room: int) -> int:
         if wanted > room:
             fits = f"max_new_tokens {room} would fit" if room > 0 else "a shorter text would fit"
             raise UserError(f"{name}: {wanted} tokens more are longer than the model writes; {fits}")
         return wanted
+
+
+class ToldFromLeft(FromLeft):
+    """The same by a model that can read both ways (GPT-BERT)."""
+
+    head: ClassVar[str] = "masked_next_token"
+
+    def _given(self, prompts: list[Array]) -> Batch:
+        return self.model.batch(prompts, from_left=True)
 
 
 class Field(FromLeft):
