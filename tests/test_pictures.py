@@ -10,7 +10,7 @@ import torch
 from rich.cells import cell_len
 from rich.console import Console
 
-from test_every_objective import network_of
+from test_every_objective import network_of, usual
 from unmask.calls import call
 from unmask.commandline.program import main
 from unmask.commands.inspect import Inspect
@@ -180,12 +180,14 @@ def test_a_model_sees_what_the_matrices_show(name):
     objectives = asked_of(name)
     text = text_for(objectives, "en")
     drawer = Drawer(objectives, [text], passages.vocabulary([text]), "en", formats(objectives)[0])
-    network = network_of(objectives).eval()
+    network = network_of(objectives, usual(objectives.values())).eval()
     for seed in range(4):
         after = drawer.trail.untraced(drawer.draw(seed).after)
         batch = collate(after)
         before = states_of(network, batch)
-        for matrix in seeing.matrices(after, drawer.causal):
+        for matrix in seeing.matrices(after, drawer.reading):
+            if drawer.reading == "in turn" and matrix.streams != ("encoder",):
+                continue  # read by decoders, not by the model
             changed, column = np.zeros_like(matrix.sees), 0
             for stream in matrix.streams:
                 tokens = batch.streams[stream].tokens
@@ -197,6 +199,13 @@ def test_a_model_sees_what_the_matrices_show(name):
                     changed[:, column] = torch.cat(rows).numpy()
                     column += 1
             assert np.array_equal(changed, matrix.sees)
+
+
+def test_a_recurrent_model_reads_in_turn():
+    stream = Stream(np.arange(7), np.array([1, 6]))
+    words = "Tokens are read in turn, and a state knows those read so far; the first comes last, and knows all."
+    assert words in seeing.in_words(Example({"encoder": stream}), "in turn")
+    assert seeing.in_words(Example({"encoder": stream}), "left") != words
 
 
 @pytest.mark.parametrize(

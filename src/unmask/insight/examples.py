@@ -9,6 +9,7 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.insight.passages import FIELDS, Passages, passages
+from unmask.insight.seeing import Reading
 from unmask.insight.tracing import Trail, same
 from unmask.models.shape import Shape
 from unmask.objectives.base import Objective
@@ -62,7 +63,7 @@ class Drawer:
         shape = Shape()
         for objective in objectives.values():
             shape = objective.model(shape)
-        self.causal = shape.causal  # whether the model that is asked for sees nothing that follows
+        self.reading = _reading(shape, objectives)
         self.two_ways = any(objective.flows[0] == "elmo" for objective in objectives.values())  # whether it is two
         wanted = any(objective.fields for objective in objectives.values())
         fields = FIELDS["zh" if language.startswith("zh") else "en"] if wanted else {}
@@ -100,3 +101,10 @@ class Drawer:
         order = np.argsort(rows.starts)
         starts, lengths, rooms = (x[order] for x in (rows.starts, rows.lengths, rows.rooms))
         return gather(given, self.input_format, np.zeros_like(starts), starts, lengths, rooms)
+
+
+def _reading(shape: Shape, objectives: Mapping[str, Objective]) -> Reading:
+    """How the usual model reads."""
+    if any(objective.flows[0] == "gru" for objective in objectives.values()):
+        return "in turn"
+    return "left" if shape.causal else "both sides"

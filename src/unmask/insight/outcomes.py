@@ -69,7 +69,7 @@ def _outcome(example: Example, painter: Painter) -> Outcome:
         return (), ()
     labels = [(head, int(example.targets[head].labels[0])) for head in painter.wholes(example)]
     streams = [stream for name, stream in example.streams.items() if name != seeing.QUERY]
-    ways = [list(seeing.WAYS).index(way) for stream in streams for way in seeing.ways(stream, painter.causal)]
+    ways = [list(seeing.WAYS).index(way) for stream in streams for way in seeing.ways(stream, painter.reading)]
     return tuple(labels), tuple(ways)
 
 

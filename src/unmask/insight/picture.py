@@ -89,13 +89,13 @@ class Painter:
 
     def __init__(self, drawer: Drawer):
         self.trail, self.spelling = drawer.trail, Spelling(drawer.trail)
-        self.special, self.causal, self.two_ways = drawer.trail.tokenizer.special, drawer.causal, drawer.two_ways
+        self.special, self.reading, self.two_ways = drawer.trail.tokenizer.special, drawer.reading, drawer.two_ways
         self.meanings = {head: words for o in drawer.objectives.values() for head, words in o.meanings.items()}
 
     def paint(self, drawn: Drawn) -> Picture:
         """All of it."""
         views = {name: self._view(name, drawn) for name in drawn.after.streams}
-        matrices = seeing.matrices(drawn.after, self.causal)
+        matrices = seeing.matrices(drawn.after, self.reading)
         if self.two_ways:
             matrices = [way for matrix in matrices for way in seeing.two_ways(matrix)]
         return Picture(drawn.seed, views, matrices, self.seeing(drawn.after))
@@ -114,7 +114,7 @@ class Painter:
 
     def seeing(self, example: Example) -> str:
         """Who may attend to whom, in words."""
-        return seeing.TWO_WAYS if self.two_ways else seeing.in_words(example, self.causal)
+        return seeing.TWO_WAYS if self.two_ways else seeing.in_words(example, self.reading)
 
     def wholes(self, example: Example) -> list[str]:
         """The heads that are asked about sequences as a whole."""
@@ -166,7 +166,7 @@ class _Tokens:
         self.order: Array | None = None
         if name == seeing.QUERY and stream.order is not None:
             self.order = stream.order + 1  # that of the token it asks for: it sees what comes before that
-        elif "order" in seeing.ways(stream, painter.causal):
+        elif "order" in seeing.ways(stream, painter.reading):
             self.order = stream.order
         self.numbers, self.texts = stream.tokens.tolist(), painter.spelling.tokens(stream.tokens)
         if name == seeing.QUERY:

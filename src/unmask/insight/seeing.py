@@ -15,13 +15,17 @@ from unmask.text.example import Array, Example, Stream
 CONTENT, QUERY, MEMORY = "encoder", "query", "memory"
 """XLNet's streams: queries see content, never each other, and both see the memory."""
 
-Way = Literal["both sides", "prefix", "left", "right", "order"]
+Reading = Literal["both sides", "left", "in turn"]
+"""How the model reads that is asked for: all at once, each token with those before it, or as a recurrent one."""
+
+Way = Literal["both sides", "prefix", "left", "right", "in turn", "order"]
 
 WAYS: dict[Way, str] = {
     "both sides": "every token sees every other",
     "prefix": "those that come first see each other; each later one sees these, itself and those before it",
     "left": "each token sees itself and those before it",
     "right": "each token sees itself and those after it",
+    "in turn": "tokens are read in turn, and a state knows those read so far; the first comes last, and knows all",
     "order": "each token sees those whose number in the order is not above its own",
 }
 
@@ -47,14 +51,14 @@ class Matrix:
         return self.heading or " and ".join(map(title, self.streams))
 
 
-def matrices(example: Example, causal: bool = False) -> list[Matrix]:
-    """One for streams that see each other, others apart; ``causal``: the model sees nothing that follows."""
-    looks = {name: _looks(example, name, causal) for name in example.streams}
+def matrices(example: Example, reading: Reading = "both sides") -> list[Matrix]:
+    """One for streams that see each other, others apart."""
+    looks = {name: _looks(example, name, reading) for name in example.streams}
     groups: list[list[str]] = []
     for name, seen in looks.items():
         home = next((group for group in groups if any(one in seen or name in looks[one] for one in group)), None)
         groups.append([name]) if home is None else home.append(name)
-    return [_matrix(example, group, looks, causal) for group in groups]
+    return [_matrix(example, group, looks, reading) for group in groups]
 
 
 def two_ways(matrix: Matrix) -> tuple[Matrix, Matrix]:
@@ -66,7 +70,7 @@ def two_ways(matrix: Matrix) -> tuple[Matrix, Matrix]:
     )
 
 
-def _matrix(example: Example, names: list[str], looks: dict[str, dict[str, Array]], causal: bool) -> Matrix:
+def _matrix(example: Example, names: list[str], looks: dict[str, dict[str, Array]], reading: Reading) -> Matrix:
     streams = [example.streams[name] for name in names]
     ends = np.cumsum([len(stream.tokens) for stream in streams]).tolist()
     place = {name: slice(end - len(example.streams[name].tokens), end) for name, end in zip(names, ends, strict=True)}
@@ -75,15 +79,15 @@ def _matrix(example: Example, names: list[str], looks: dict[str, dict[str, Array
         for source, seen in looks[name].items():
             sees[place[name], place[source]] = seen
     inner = [place[name].start + border for name in names for border in _borders(example.streams[name])]
-    plain = len(names) == 1 and all(way == "both sides" for way in ways(streams[0], causal))
+    plain = len(names) == 1 and all(way == "both sides" for way in ways(streams[0], reading))
     return Matrix(tuple(names), sees, sorted([*ends[:-1], *inner]), plain)
 
 
-def _looks(example: Example, name: str, causal: bool) -> dict[str, Array]:
+def _looks(example: Example, name: str, reading: Reading) -> dict[str, Array]:
     """The streams that one looks at, with [T, S] whether a token may attend to one there."""
     stream, streams = example.streams[name], example.streams
     own = stream.sequence[:, None]
-    found = {name: visible(stream, causal)}
+    found = {name: visible(stream, reading)}
     if name == QUERY and CONTENT in streams:
         content = streams[CONTENT]
         assert stream.order is not None and content.order is not None
@@ -102,20 +106,22 @@ def _borders(stream: Stream) -> list[int]:
     return (np.flatnonzero(new) + 1).tolist()
 
 
-def visible(stream: Stream, causal: bool = False) -> Array:
+def visible(stream: Stream, reading: Reading = "both sides") -> Array:
     """[T, T] whether a token (row) may attend to another (column) of its stream. What reads another one is causal."""
     together = stream.sequence[:, None] == stream.sequence
-    if causal or stream.reads:
-        together &= stream.position[:, None] >= stream.position
+    if reading != "both sides" or stream.reads:
+        last = reading == "in turn" and stream.order is None
+        turn = np.where(last & (stream.position == 0), len(stream.tokens), stream.position)
+        together &= turn[:, None] >= turn
     return together if stream.order is None else together & (stream.order[:, None] >= stream.order)
 
 
-def in_words(example: Example, causal: bool = False) -> str:
+def in_words(example: Example, reading: Reading = "both sides") -> str:
     """What the matrices show."""
     told = []
     for name, stream in example.streams.items():
         who = f"{title(name)}: " if len(example.streams) > 1 else ""
-        told += [_sentence(who + words) for words in _told(name, stream, causal)]
+        told += [_sentence(who + words) for words in _told(name, stream, reading)]
     if any(len(stream.lengths) > 1 for stream in example.streams.values()):
         told.append("Sequences of one batch never see each other.")
     return " ".join(told)
@@ -126,18 +132,18 @@ def title(stream: str) -> str:
     return stream.replace("_", " ").capitalize()
 
 
-def _told(name: str, stream: Stream, causal: bool) -> list[str]:
+def _told(name: str, stream: Stream, reading: Reading) -> list[str]:
     if name == QUERY:
         return ["sees what comes before its token in the order, and not the token itself"]
     if name == MEMORY:
         return ["is seen by all"]
     beside = f", and all of the {stream.reads}" if stream.reads else ""
-    return [_words(way, stream) + beside for way in dict.fromkeys(ways(stream, causal))]
+    return [_words(way, stream) + beside for way in dict.fromkeys(ways(stream, reading))]
 
 
-def ways(stream: Stream, causal: bool = False) -> list[Way]:
+def ways(stream: Stream, reading: Reading = "both sides") -> list[Way]:
     """[N] how the tokens of each sequence see each other."""
-    sees, starts = visible(stream, causal), stream.starts.tolist()
+    sees, starts = visible(stream, reading), stream.starts.tolist()
     return [_way(sees[a : a + size, a : a + size]) for a, size in zip(starts, stream.lengths.tolist(), strict=True)]
 
 
@@ -147,6 +153,8 @@ def _way(sees: Array) -> Way:
         return "both sides"
     if np.array_equal(sees, leftward | (np.arange(len(sees)) < sees[0].sum())):
         return "prefix" if sees[0, 1:].any() else "left"
+    if sees[0].all() and not sees[1:, 0].any() and np.array_equal(sees[1:, 1:], leftward[1:, 1:]):
+        return "in turn"
     return "right" if np.array_equal(sees, leftward.T) else "order"
 
 
