@@ -11,11 +11,14 @@ from unmask.commands.inspect import Inspect
 from unmask.commands.pretrain import Pretrain
 from unmask.errors import UserError
 from unmask.inference.building import network_of
-from unmask.objectives.mixture_of_denoisers import DENOISERS, MODES, MixtureOfDenoisers
+from unmask.insight.sheet import sheet
+from unmask.objectives.mixture_of_denoisers import DENOISERS, MixtureOfDenoisers
 from unmask.objectives.span_corruption import SpanCorruption
 from unmask.runs.pretraining import Pretraining
 from unmask.text.sampling.plan import Plan
 from unmask.training.placement import Placement
+
+MODES = MixtureOfDenoisers.modes
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,11 @@ def pretraining(corpus, given, model="bert-tiny"):
     plan = Plan(corpus, config.input_format, 64, 4)
     network, place = network_of(config.shape, config.objectives.values()), Placement(torch.device("cpu"), torch.float32)
     return Pretraining(network, config.objectives, plan, plan, config, place)
+
+
+def test_pictures_show_each_mode():
+    shown = sheet({"mixture_of_denoisers": MixtureOfDenoisers()}, []).shown
+    assert [one.words for one in shown] == sorted(MODES) and sum(one.times for one in shown) == 64
+    for one, mode in zip(shown, sorted(MODES), strict=True):
+        (tokens,) = one.picture.views["encoder"].sequences
+        assert (tokens[1].text, tokens[1].state, tokens[1].was) == (mode, "special", None)

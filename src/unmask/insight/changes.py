@@ -5,7 +5,7 @@ B tokens before, A tokens after. Tokens are numbers that a `Trail` gave: no two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Literal
@@ -43,7 +43,9 @@ def in_place(before: Array, after: Array, special: Array) -> list[Change]:
     return [_changed(b, a, place, special, known) for place, (b, a) in enumerate(pairs)]
 
 
-def aligned(before: Array, after: Array, special: Array, whole: bool = True) -> list[Change]:
+def aligned(
+    before: Array, after: Array, special: Array, whole: bool = True, added: Collection[int] = ()
+) -> list[Change]:
     """Lengths differ: the longest stretches that both have are laid on each other.
 
     Args:
@@ -51,17 +53,19 @@ def aligned(before: Array, after: Array, special: Array, whole: bool = True) -> 
         after: [A] what was made of it.
         special: whether a number is a special token.
         whole: whether all of the text should be in it: then what is missing was taken out, or something stands for it.
+        added: special tokens that stand for nothing.
     """
     old, new = before.tolist(), after.tolist()
     found: list[Change] = []
+    known = {*old, *added}
     for kind, i, k, j, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
             found += [Change(_plain(new[place], special), place, None) for place in range(j, m)]
         elif kind == "replace" and k - i == m - j:  # one for one
-            found += [_changed(old[i + place - j], new[place], place, special, set(old)) for place in range(j, m)]
+            found += [_changed(old[i + place - j], new[place], place, special, known) for place in range(j, m)]
         else:
             missing = [token for token in old[i:k] if token not in new] if whole else []
-            found += _differing(range(j, m), new, missing, special, set(old))
+            found += _differing(range(j, m), new, missing, special, known)
     return found if whole else [replace(change, was=None) for change in found]
 
 

@@ -21,8 +21,9 @@ DRAWS = 64
 RARE = 0.05
 """Share of the draws below which an outcome is left out: it came about by accident."""
 
-Outcome = tuple[tuple[tuple[str, int], ...], tuple[int, ...]]
-"""The label of each head that is asked about the whole sequence, and the number of the way each stream is seen."""
+Outcome = tuple[tuple[tuple[str, int], ...], tuple[int, ...], tuple[str, ...]]
+"""The label of each head that is asked about the whole sequence, the number of the way each stream is seen, and the
+tokens that say what is asked."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,20 @@ def _sequences(example: Example) -> int:
 def _outcome(example: Example, painter: Painter) -> Outcome:
     """Of several sequences chance decides about each by itself, and one picture shows enough of it."""
     if any(len(stream.lengths) > 1 for stream in example.streams.values()):
-        return (), ()
+        return (), (), ()
     labels = [(head, int(example.targets[head].labels[0])) for head in painter.wholes(example)]
     streams = [stream for name, stream in example.streams.items() if name != seeing.QUERY]
     ways = [list(seeing.WAYS).index(way) for stream in streams for way in seeing.ways(stream, painter.reading)]
-    return tuple(labels), tuple(ways)
+    tokens = example.streams["encoder"].tokens
+    said = painter.spelling.tokens(tokens) if painter.modes else []
+    return tuple(labels), tuple(ways), tuple(mode for mode in painter.modes if mode in said)
 
 
 def _in_words(outcome: Outcome, others: Collection[Outcome], painter: Painter, picture: Picture) -> str:
     """What tells an outcome from others."""
-    labels, ways = outcome
+    labels, ways, modes = outcome
     told = [painter.answer(head, label) for head, label in labels if any((head, label) not in o[0] for o in others)]
+    told += [mode for mode in modes if any(mode not in o[2] for o in others)]
     return "; ".join(told + [picture.seeing] * any(o[1] != ways for o in others))
 
 

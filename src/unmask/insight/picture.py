@@ -6,7 +6,7 @@ T tokens in a stream, M answers. Nothing here knows how it will be drawn: in a t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,7 @@ class Painter:
     def __init__(self, drawer: Drawer):
         self.trail, self.spelling = drawer.trail, Spelling(drawer.trail)
         self.special, self.reading, self.two_ways = drawer.trail.tokenizer.special, drawer.reading, drawer.two_ways
+        self.modes = [mode for o in drawer.objectives.values() for mode in o.modes]
         self.meanings = {head: words for o in drawer.objectives.values() for head, words in o.meanings.items()}
 
     def paint(self, drawn: Drawn) -> Picture:
@@ -105,10 +106,14 @@ class Painter:
         apart = {head for head, targets in asked.items() if self._is_apart(head, targets, stream)}
         said = [said for head in asked if head in apart for said in self._said(head, asked[head], stream)]
         at = {head: targets for head, targets in asked.items() if head not in apart}
+        added = self.trail.tokenizer.ids(self.modes).tolist() if self.modes else []
         tokens = _Tokens(self, name, stream, at, _marks(stream, _told(drawn.after, at)))
         return View(
             name,
-            [list(tokens.of(_changes(name, n, drawn, bool(at), self.special))) for n in range(len(stream.lengths))],
+            [
+                list(tokens.of(_changes(name, n, drawn, bool(at), self.special, added)))
+                for n in range(len(stream.lengths))
+            ],
             said,
         )
 
@@ -218,7 +223,7 @@ def _asked(example: Example, stream: str) -> dict[str, Targets]:
     return {head: targets for head, targets in example.targets.items() if targets.stream == stream}
 
 
-def _changes(name: str, n: int, drawn: Drawn, asked: bool, special: Array) -> list[Change]:
+def _changes(name: str, n: int, drawn: Drawn, asked: bool, special: Array, added: Collection[int]) -> list[Change]:
     """What became of the n-th sequence of a stream; one that was not there before is made of the first there was.
 
     Where answers are asked of its tokens, they stand at their places; else some may have been taken out or put in.
@@ -231,7 +236,7 @@ def _changes(name: str, n: int, drawn: Drawn, asked: bool, special: Array) -> li
     found = (
         changes.in_place(before, now, special)
         if in_place
-        else changes.aligned(before, now, special, name in drawn.before.streams)
+        else changes.aligned(before, now, special, name in drawn.before.streams, added)
     )
     first = int(after.starts[n])
     return [Change(c.state, None if c.place is None else c.place + first, c.was) for c in found]

@@ -128,8 +128,9 @@ def text_for(objectives: Mapping[str, Objective], language: str, input_format: s
     drawer = Drawer(objectives, [first], vocabulary([first]), script, form, units=UNITS[script])
     drawn = drawer.draw(0)
     asked = any(len(targets.index) for targets in drawn.after.targets.values())
+    modes = any(objective.modes for objective in objectives.values())  # some of them want a longer text
     sentences = any(stream.sentences is not None for stream in drawn.before.streams.values())
-    return first if asked and not sentences else "".join(TEXTS[script])
+    return first if asked and not sentences and not modes else "".join(TEXTS[script])
 
 
 def _script(language: str | None) -> str:

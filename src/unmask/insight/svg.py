@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from unmask.insight.changes import ELSEWHERE, MEANINGS, State
-from unmask.insight.grid import Grid, grid, path, width_of
+from unmask.insight.grid import LETTER, Grid, grid, path, width_of
 from unmask.insight.outcomes import Shown
 from unmask.insight.picture import Token
 from unmask.insight.seeing import title
@@ -175,8 +175,14 @@ def _write_token(token: Token, x: float, y: float, width: float, canvas: Canvas)
 
 def _below(token: Token) -> list[tuple[str, str]]:
     """What stands below a token: answers, and what it stands for."""
-    was = [] if token.was is None else [(f"({token.was or 'nothing'})", "was")]
+    was = [] if token.was is None else [(f"({_begun(token.was or 'nothing')})", "was")]
     return [*((answer, "answer") for _, answer in token.answers), *was]
+
+
+def _begun(text: str) -> str:
+    """Of a long text as much as fits a line."""
+    most = int((WIDTH - 2 * EDGE) / (ANSWER * LETTER)) - len("(…)")
+    return text if cell_len(text) <= most else set_cell_size(text, most).rstrip() + "…"
 
 
 def _lines(sequence: Sequence[Token], room: float) -> Iterator[list[tuple[Token, float]]]:

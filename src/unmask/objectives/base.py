@@ -52,6 +52,9 @@ class Objective(Config):
     meanings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     "What a head's labels say, in words, where they are not tokens."
 
+    modes: ClassVar[tuple[str, ...]] = ()
+    "Special tokens that tell a model which of several things is asked of a text."
+
     weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
     mixing_rate: float | None = Field(
         None,

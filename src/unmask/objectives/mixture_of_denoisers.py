@@ -6,7 +6,7 @@ T tokens, N sequences.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,6 @@ DENOISERS = (
     Denoiser("[X]", 64, 0.5),
 )
 """Those of the paper's table 1. Of one span that is the end of the text, what is left is a prefix."""
-MODES = tuple(dict.fromkeys(denoiser.mode for denoiser in DENOISERS))
 
 
 class MixtureOfDenoisers(Marking):
@@ -48,9 +47,11 @@ class MixtureOfDenoisers(Marking):
     prefix. What a model is asked to write later begins with the kind that is like it.
     """
 
+    modes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(denoiser.mode for denoiser in DENOISERS))
+
     def extra_tokens(self) -> tuple[str, ...]:
         """The modes and the marks."""
-        return (*MODES, *super().extra_tokens())
+        return (*self.modes, *super().extra_tokens())
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Draw a denoiser for each text, say its mode, hide what it hides, and ask the decoder for it."""
