@@ -124,7 +124,7 @@ def test_long_documents_come_in_pieces(tmp_path, monkeypatch):
         (
             "a.txt",
             b"fine\nfine\nna\xefve\n",
-            r"a\.txt: not utf-8 at line 3 \(byte 12 is 0xef\); give its --encoding",
+            r"a\.txt: not utf-8 at line 3 \(byte 12 is 0xef\); repair that line",
         ),
         ("a.txt", b"\xef\xbb\xbfab\n\xff", r"line 2 \(byte 6 is 0xff\)"),
         ("a.txt", b"cut \xe4\xb8", r"not utf-8 at line 1 \(byte 4"),

@@ -62,6 +62,7 @@ class Convert(Config):
     max_length: int | None = Field(
         None,
         ge=8,
+        le=2**20,
         description="Stretch learned positions to this many, each between the two that stood nearest; with window they "
         "are repeated",
     )

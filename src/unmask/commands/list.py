@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from unmask.config import Config, describe, folder
@@ -37,6 +38,8 @@ TOKENIZERS = (
 LINE = ("model", "layers", "embedding", "body", "train", "run", "context")
 TO_TRAIN, TO_RUN = 16, 4
 """Bytes for each weight: itself, its gradient and AdamW's two memories; and itself."""
+WIDE = 140
+"""Columns of a terminal from which a table is read more easily than lines."""
 SIZES = ("tiny", "mini", "small", "medium", "base", "large", "xlarge", "xxlarge", "xsmall")
 
 
@@ -61,6 +64,8 @@ class List(Config):
             _draw(self.plot)
         elif self.what == "models":
             _print_models(console)
+        elif console.width < WIDE:
+            _print_narrow(table, console)
         else:
             console.print(table)
         return list(map(str, table.columns[0].cells))
@@ -145,6 +150,17 @@ def _print_models(console: Console) -> None:
         console.print(f"{kind} can be pre-trained with {', '.join(names)}")
 
 
+def _print_narrow(table: Table, console: Console) -> None:
+    """A row as lines one below the other."""
+    headers = [str(column.header) for column in table.columns]
+    for name, *cells in zip(*(column.cells for column in table.columns), strict=True):
+        console.print(name, style="bold")
+        for header, cell in zip(headers[1:], cells, strict=True):
+            if cell:
+                told = cell if header == headers[1] else f"{header}: {cell}"
+                console.print(Padding(told, (0, 0, 0, 2)), style=None if header == headers[1] else "dim")
+
+
 def trained_with() -> dict[str, list[str]]:
     """The objectives that can train each kind of model."""
     from unmask.objectives.base import Objective
@@ -192,7 +208,7 @@ def _objectives() -> Table:
         assert issubclass(cls, Objective)
         trains = " or ".join(flow.replace("_", "-") for flow in cls.flows)
         beside = "".join(f", with {other}" for other in cls.needs)
-        settings = ", ".join(f"{key} {value}" for key, value in describe.settings(cls).items() if key != "weight")
+        settings = ", ".join(f"{key} {value}" for key, value in describe.settings(cls, Objective).items())
         table.add_row(name, describe.paragraphs(cls)[0], trains + beside, settings, describe.paper(cls))
     return table
 

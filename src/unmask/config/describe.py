@@ -33,9 +33,10 @@ def paragraphs(cls: type[Config]) -> list[str]:
     return [" ".join(part.split()) for part in inspect.cleandoc(cls.__doc__ or "").split("\n\n")]
 
 
-def settings(cls: type[Config]) -> dict[str, str]:
-    """What can be set of it, with defaults as people write them."""
-    return {name: written(field.get_default(call_default_factory=True)) for name, field in cls.model_fields.items()}
+def settings(cls: type[Config], beside: type[Config]) -> dict[str, str]:
+    """What can be set of it beside what others of its kind have too, with defaults as people write them."""
+    own = {name: field for name, field in cls.model_fields.items() if name not in beside.model_fields}
+    return {name: written(field.get_default(call_default_factory=True)) for name, field in own.items()}
 
 
 def written(value: Any) -> str:

@@ -139,13 +139,14 @@ def _stretched(table_PD: Tensor, places: int) -> Tensor:
 
 def _told(grown: Grown, model: Model) -> str:
     known = f"; tokens already: {some(grown.known)}" if grown.known else ""
+    added = f"added {len(grown.entries)} token{'s' * (len(grown.entries) != 1)}"
     if model.shape.embedding != "subword":
         # what it answers with, where it does, is no vector of letters
         answers = ", to answer with the mean of its pieces" if _answers(model.network) else ""
-        return f"added {len(grown.entries)} tokens, each with a vector from its letters{answers}{known}"
+        return f"{added}, each with a vector from its letters{answers}{known}"
     unknown = sum(model.tokenizer.unk in ids for ids in grown.pieces)
     blank = f"; {unknown} begin as the unknown token, having had no other pieces" if unknown else ""
-    return f"added {len(grown.entries)} tokens, each the mean of its pieces{known}{blank}"
+    return f"{added}, each the mean of its pieces{known}{blank}"
 
 
 def _answers(network: Network) -> bool:

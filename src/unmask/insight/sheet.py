@@ -140,10 +140,6 @@ def _script(language: str | None) -> str:
 def _method(name: str, objective: Objective) -> Method:
     cls = type(objective)
     sentence, *notes = describe.paragraphs(cls)
-    usual = describe.settings(cls)
-    settings = {
-        key: (value := describe.written(getattr(objective, key)), value != usual[key])
-        for key in usual
-        if key != "weight"
-    }
+    usual = describe.settings(cls, Objective)
+    settings = {key: (value := describe.written(getattr(objective, key)), value != usual[key]) for key in usual}
     return Method(name, describe.title(cls), describe.question(cls), sentence, notes, describe.paper(cls), settings)

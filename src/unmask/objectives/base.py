@@ -55,7 +55,7 @@ class Objective(Config):
     modes: ClassVar[tuple[str, ...]] = ()
     "Special tokens that tell a model which of several things is asked of a text."
 
-    weight: float = Field(1.0, gt=0, description="Weight of this loss in the sum of all objectives")
+    weight: float = Field(1.0, gt=0, le=1e6, description="Weight of this loss in the sum of all objectives")
     mixing_rate: float | None = Field(
         None,
         gt=0,

@@ -73,7 +73,9 @@ def _texts(path: Path, encoding: str, meter: Meter) -> Iterator[str]:
             raise UserError(_broken(path, encoding, error, line, at + mark - pending)) from None
         if "\0" in text:
             where = line + text[: text.index("\0")].count("\n")
-            raise UserError(f"{path}: line {where} holds a zero byte; give text (or its --encoding, such as utf-16)")
+            raise UserError(
+                f"{path}: line {where} holds a zero byte; give text, as utf-8 (unmask prepare takes --encoding utf-16)"
+            )
         line += text.count("\n")
         at += len(block)
         yield text
@@ -96,8 +98,11 @@ def _broken(path: Path, encoding: str, error: UnicodeDecodeError, line: int, at:
     line += error.object[: error.start].count(b"\n")
     byte = error.object[error.start]
     wide = at == 0 and error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    fits = "--encoding utf-16" if wide else "its --encoding (latin-1, gb18030, …), or repair that line"
-    return f"{path}: not {encoding} at line {line} (byte {at + error.start} is 0x{byte:02x}); give {fits}"
+    fits = "utf-16" if wide else "latin-1, gb18030, …"
+    return (
+        f"{path}: not {encoding} at line {line} (byte {at + error.start} is 0x{byte:02x}); repair that line, or save "
+        f"it all as utf-8 (unmask prepare takes --encoding {fits})"
+    )
 
 
 def _blocks(path: Path, size: int, meter: Meter = lambda _: None) -> Iterator[bytes]:
