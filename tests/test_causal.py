@@ -35,7 +35,7 @@ MODERNBERT = Shape(
     attention_dropout=0, positions="rotary", norm="before", norm_eps=1e-5, bias=False, gated=True, segments=0,
     window=8, global_every=3, causal=True,
 )  # fmt: skip
-SHAPES = {"gpt2": GPT2, "larger gpt2": GPT2.model_copy(update={"width": 96, "layers": 2, "heads": 3})}
+SHAPES = {"gpt2": GPT2, "gpt2, larger": GPT2.model_copy(update={"width": 96, "layers": 2, "heads": 3})}
 LENGTHS = np.array([7, 31, 1, 64, 12])
 
 
@@ -72,11 +72,11 @@ def reference_of(network, shape):
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("case", SHAPES)
-def test_states_logits_loss_and_gradients_are_gpt2s(case, training):
+def test_states_logits_loss_and_gradients_are_gpt2s(case, training, agreement):
     """Packed against padded; the loss is each sequence's next tokens."""
     network = network_of(SHAPES[case]).train(training)
     model = reference_of(network, SHAPES[case]).train(training)
-    stream = texts()
+    stream, near = texts(), agreement(case, model)
     mask = torch.from_numpy(np.arange(LENGTHS.max()) < LENGTHS[:, None])
     theirs = model(
         input_ids=padded(stream.tokens), attention_mask=mask.long(), output_hidden_states=True,
@@ -86,17 +86,16 @@ def test_states_logits_loss_and_gradients_are_gpt2s(case, training):
     targets = Targets(index - 1, stream.tokens[index])
     batch = collate(Example({"encoder": stream}, {"causal_lm": targets}))
     for mine, reference in zip(network.backbone.layers(batch.streams["encoder"]), theirs.hidden_states, strict=True):
-        assert (mine - reference[mask]).abs().max() <= 1e-5
+        near("states", mine, reference[mask])
     every = network.heads["causal_lm"](network.states(batch))
-    assert (every - theirs.logits[mask]).abs().max() <= 1e-5 * theirs.logits[mask].abs().max()
+    near("logits", every, theirs.logits[mask])
     loss = network.answer(batch, ["causal_lm"])["causal_lm"]
-    assert loss.total.item() / loss.count == pytest.approx(theirs.loss.item(), rel=1e-5)
+    near("loss", loss.total.detach() / loss.count, theirs.loss.detach())
     (loss.total / loss.count).backward()
     theirs.loss.backward()
     mine = to_theirs(GPT2, {name: p.grad for name, p in network.named_parameters()})
     for name, parameter in model.named_parameters():
-        scale = max(parameter.grad.abs().max().item(), 1e-2)
-        assert (mine[name] - parameter.grad).abs().max() <= 1e-5 * scale, name
+        near("gradients", mine[name], parameter.grad, name)
 
 
 @pytest.mark.parametrize("shape", [GPT2, MODERNBERT], ids=["gpt2", "modernbert"])

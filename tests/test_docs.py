@@ -19,6 +19,7 @@ import unmask
 from unmask.commandline.program import main
 from unmask.commands.pretrain import Pretrain
 from unmask.config import build
+from unmask.hub.families import FAMILIES
 from unmask.text.chance import Chance
 from unmask.text.corpus.corpus import Corpus
 
@@ -136,6 +137,17 @@ def test_the_page_of_methods_is_up_to_date():
         cwd=ROOT / "docs", capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
     assert made.stdout == (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), "run python docs/make_methods.py"
+
+
+def test_every_architecture_is_in_the_table_of_agreement():
+    """With its loss, its gradients and a folder read and written; and at two sizes."""
+    lines = (ROOT / "docs" / "agreement.md").read_text(encoding="utf-8").splitlines()
+    rows = {row[0]: row[1:] for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines) if row}
+    for family in FAMILIES:
+        assert "" not in rows[family] and rows[family][-1] == "same bytes"
+        assert sum(re.split("[ ,]", case)[0] == family for case in rows) > 1
+    numbers = [float(cell) for row in rows.values() for cell in row if re.fullmatch(r"\d+e[+-]\d+", cell)]
+    assert len(numbers) > 100 and max(numbers) <= 1e-5
 
 
 def test_the_pictures_of_objectives_are_up_to_date():

@@ -25,7 +25,7 @@ SMALL = Shape(
     family="xlnet", vocab_size=199, width=48, layers=3, heads=4, feed_forward=100, max_length=64, positions="relative",
     embedding_norm=False, dropout=0, attention_dropout=0,
 )  # fmt: skip
-SHAPES = {"small": SMALL, "one layer": SMALL.model_copy(update={"layers": 1, "width": 32, "heads": 2})}
+SHAPES = {"xlnet": SMALL, "xlnet, one layer": SMALL.model_copy(update={"layers": 1, "width": 32, "heads": 2})}
 LENGTHS = np.array([7, 31, 1, 64, 12])
 ASKED = np.array([2, 6, 0, 11, 11])
 MODES = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -112,43 +112,43 @@ def agree(mine, reference, what=""):
 @MODES
 @pytest.mark.parametrize("segments", [True, False], ids=["segments", "one text"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_states_of_the_content_alone(shape, segments, training):
+def test_states_of_the_content_alone(shape, segments, training, agreement):
     network = network_of(SHAPES[shape]).train(training)
     model, stream = reference_of(network, SHAPES[shape]).train(training), content(segments=segments)
-    mask = torch.from_numpy(np.arange(64) < LENGTHS[:, None])
+    mask, near = torch.from_numpy(np.arange(64) < LENGTHS[:, None]), agreement(shape, model, smallest=0)
     with torch.no_grad():
         theirs = model(**read_by(stream, mask), output_hidden_states=True)
         ours = network.backbone.layers(collate(Example({"encoder": stream}), 80).streams["encoder"])
         logits = network.heads["permutation_lm"](ours[-1])
     assert len(ours) == len(theirs.hidden_states) == SHAPES[shape].layers + 1
     for mine, reference in zip(ours, theirs.hidden_states, strict=True):
-        agree(mine, reference[mask])
+        near("states", mine, reference[mask])
     assert theirs.logits[mask].std() > 0.1  # else agreement would say nothing
-    agree(logits, theirs.logits[mask])
+    near("logits", logits, theirs.logits[mask])
 
 
 @MODES
 @pytest.mark.parametrize("segments", [True, False], ids=["segments", "one text"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_logits_loss_and_gradients_of_what_is_asked(shape, segments, training):
+def test_logits_loss_and_gradients_of_what_is_asked(shape, segments, training, agreement):
     network = network_of(SHAPES[shape]).train(training)
     model = reference_of(network, SHAPES[shape]).train(training)
     stream, index = permuted(content(segments=segments))
     batch = batch_of(stream, index)
     given, mask, asked = asked_of(stream, index)
-    theirs = model(**given, output_hidden_states=True)
-    agree(network.backbone.embeddings(batch.streams["encoder"]), theirs.hidden_states[0][mask])
-    agree(network.states(batch, "query"), theirs.hidden_states[-1][asked])
-    agree(network.logits(batch, "permutation_lm"), theirs.logits[asked])
+    theirs, near = model(**given, output_hidden_states=True), agreement(shape, model, smallest=0)
+    near("states", network.backbone.embeddings(batch.streams["encoder"]), theirs.hidden_states[0][mask])
+    near("states", network.states(batch, "query"), theirs.hidden_states[-1][asked])
+    near("logits", network.logits(batch, "permutation_lm"), theirs.logits[asked])
     loss, labels = network.answer(batch, ["permutation_lm"])["permutation_lm"], batch.targets["permutation_lm"].labels
     reference = torch.nn.functional.cross_entropy(theirs.logits[asked], labels)
-    agree(loss.total / loss.count, reference)
+    near("loss", loss.total.detach() / loss.count, reference.detach())
     (loss.total / loss.count).backward()
     reference.backward()
-    compare_gradients(network, model, SHAPES[shape], segments)
+    compare_gradients(network, model, SHAPES[shape], segments, near)
 
 
-def compare_gradients(network, model, shape, segments):
+def compare_gradients(network, model, shape, segments, near):
     mine = {n: p.grad for n, p in network.named_parameters() if segments or "attention.segment" not in n}
     mine = to_theirs(shape, mine)
     reference = {
@@ -157,7 +157,7 @@ def compare_gradients(network, model, shape, segments):
     assert set(mine) == set(reference)
     for name, gradient in reference.items():
         assert gradient.abs().max() > 1e-5, name  # else agreement would say nothing
-        agree(mine[name], gradient, name)
+        near("gradients", mine[name], gradient, name)
 
 
 def earlier(lengths, before):
@@ -167,7 +167,7 @@ def earlier(lengths, before):
 
 
 @MODES
-def test_with_memory(training):
+def test_with_memory(training, agreement):
     """Two segments read before, each a memory to the next; the last ones are of unequal lengths."""
     network = network_of().train(training)
     model, same = reference_of(network, mem_len=9).train(training), [9] * 5
@@ -184,12 +184,13 @@ def test_with_memory(training):
     memory = backbone.remember(read[1], backbone.remember(read[0]))
     states = backbone.queried(batch.streams["encoder"], batch.streams["query"], memory)
     logits = network.heads["permutation_lm"](states)
-    agree(logits, theirs.logits[asked])
+    near = agreement("xlnet, with memory", model, smallest=0)
+    near("logits", logits, theirs.logits[asked])
     assert (logits - network.logits(batch, "permutation_lm")).abs().max() > 0.1  # it does look back
     labels = batch.targets["permutation_lm"].labels
     (loss := cross_entropy(logits, labels)).total.div(loss.count).backward()
     torch.nn.functional.cross_entropy(theirs.logits[asked], labels).backward()
-    compare_gradients(network, model, SMALL, segments=True)
+    compare_gradients(network, model, SMALL, True, near)
 
 
 def test_a_memory_that_stands_after_is_one_before_in_a_mirror():
