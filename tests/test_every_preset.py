@@ -1,0 +1,74 @@
+"""Every preset, made small, with every objective: it trains, or is refused with what would fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test_every_course import OBJECTIVES, corpus  # noqa: F401 (a fixture)
+from unmask.commands.pretrain import Pretrain
+from unmask.config import build
+from unmask.errors import UserError
+from unmask.models.shape import Shape, built_in
+from unmask.presets import PRESETS
+from unmask.runs.pretrain import trainer_of
+from unmask.text.corpus.corpus import Corpus
+
+SMALL = {"width": 32, "embedding_width": 16, "filters": 64, "layers": 2, "decoder_layers": 2, "heads": 2,
+         "head_width": 16, "feed_forward": 64, "max_length": 64, "vocab_size": 120}  # fmt: skip
+
+
+def smaller(shape: Shape) -> Shape:
+    """The same parts in small, but for numbers that a preset has not, or that its family does not let vary."""
+    fixed = built_in(shape.family)
+    numbers = {name: n for name, n in SMALL.items() if name not in fixed and getattr(shape, name) not in (None, 0)}
+    window = 8 if isinstance(shape.window, int) else None
+    return shape.model_copy(update={**numbers, "window": window})
+
+
+KINDS: dict[str, tuple[Shape, list[str]]] = {}
+"""By all that is left of presets when their numbers are small: the shape, and whose it is."""
+for _name, _preset in PRESETS.items():
+    KINDS.setdefault(smaller(_preset).model_dump_json(), (smaller(_preset), []))[1].append(_name)
+CASES = [(shape, name) for shape, _ in KINDS.values() for name in OBJECTIVES]
+each = pytest.mark.parametrize(
+    "shape, name", CASES, ids=[f"{presets[0]}-{name}" for _, presets in KINDS.values() for name in OBJECTIVES]
+)
+
+
+def suits(shape: Shape, name: str) -> bool:
+    """By the flow of data; a token that sees all tells those that read from the left."""
+    cls = OBJECTIVES[name]
+    dropped = shape.dropout or shape.attention_dropout or name != "contrastive"
+    return shape.flow in cls.flows and bool(dropped) and not (cls.one_sided and shape.global_tokens != "none")
+
+
+@each
+def test_it_trains_or_is_refused(shape: Shape, name: str, corpus: Path) -> None:  # noqa: F811
+    asked = {
+        "corpus": corpus, "out": "out", "model": shape.model_dump(exclude={"vocab_size"}), "steps": 2, "length": 32,
+        "batch_size": 6, "lr": 1e-3, "objective": {**OBJECTIVES[name].needs, name: {}}, "device": "cpu",
+        "precision": "float32",
+    }  # fmt: skip
+    if not suits(shape, name):
+        with pytest.raises(UserError, match=rf"{name} cannot train .*; --model could be|would fit") as refusal:
+            build(Pretrain, asked)
+        assert "\n" not in str(refusal.value)
+        return
+    config = build(Pretrain, asked)
+    opened = Corpus.open(corpus).plus(config.extra_tokens)
+    trainer = trainer_of(config.resolved(opened.tokenizer.size), opened)
+    before = {n: w.detach().clone() for n, w in trainer.work.network.backbone.named_parameters()}
+    trainer.plan()
+    for _ in range(2):
+        sums = trainer.step().sums
+        assert sums and all(np.isfinite(total.item()) for total in sums.values())
+    moved = [n for n, w in trainer.work.network.backbone.named_parameters() if not (w == before[n]).all()]
+    assert len(moved) > len(before) / 2, "most of the model learns"
+
+
+def test_every_preset_is_among_them() -> None:
+    assert sorted(preset for _, presets in KINDS.values() for preset in presets) == sorted(PRESETS)
+    assert len(KINDS) >= 15 and all(any(suits(shape, name) for name in OBJECTIVES) for shape, _ in KINDS.values())
