@@ -332,7 +332,10 @@ def resolve(value: Any) -> Any:
 def name_of(shape: Shape) -> str:
     """The preset of this shape, whatever its vocabulary; its family where no preset is."""
     size = {"vocab_size": shape.vocab_size}
-    return next((name for name, preset in PRESETS.items() if preset.model_copy(update=size) == shape), shape.family)
+    return next(
+        (name for name, preset in PRESETS.items() if preset.model_copy(update=size) == shape),
+        shape.family if shape.layers else "vectors of tokens",
+    )
 
 
 def _named(name: str) -> Shape:

@@ -33,7 +33,10 @@ class Finetune(Course):
 
     model: str = Field(description="What to start from: a run, a Hugging Face folder, or hf:owner/name")
     task: Tasks = Field(description="What is learned")  # type: ignore[valid-type]
-    train: Path = Field(description="Rows to learn from: .tsv, .csv, .jsonl, .parquet; for tag columns as CoNLL's")
+    train: Path = Field(
+        description="Rows to learn from: .tsv, .csv, .jsonl, .parquet; for tag columns as CoNLL's, "
+        "for label_trees trees in brackets"
+    )
     valid: Path = Field(description="Rows by which the best state is chosen")
     test: Path | None = Field(None, description="Rows that are scored once at the end")
     out: Path = Field(description="The run's folder")

@@ -23,14 +23,15 @@ class Predict(Config):
     blanks, or by characters where training's words are characters. It is told which was read.
 
     The rows are written with their labels and probabilities, in the order of the file: as a table (.tsv, .csv), as
-    JSON lines with every label's probability (.jsonl), or, of tagged words, in columns (.conll).
+    JSON lines with every label's probability (.jsonl), of tagged words in columns (.conll), or of trees in brackets
+    (.txt), whose labels are then the model's.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("model", "file")
 
     model: Path = Field(description="The run of a fine-tuning")
     file: Path = Field(description="Rows like those it was trained on; labels need not be there")
-    out: Path | None = Field(None, description=".tsv, .csv, .jsonl or .conll; by default printed")
+    out: Path | None = Field(None, description=".tsv, .csv, .jsonl, .conll or .txt; by default printed")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Numbers of the model's arithmetic")
 

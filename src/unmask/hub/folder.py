@@ -184,6 +184,9 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
         return family.architectures[
             tuple(name for name, head in family.heads.items() if name in there or not head.stored(shape))
         ]
+    if task.architecture is None:
+        name = type(task).__module__.rpartition(".")[2]
+        raise UserError(f"Hugging Face has no class for the task {name}; those of other tasks would fit")
     pool = task.described().get("classifier_pooling")
     if pool is not None and pool not in family.pools:
         fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())

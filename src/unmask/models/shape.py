@@ -78,7 +78,12 @@ class Shape(Config):
         ge=8,
         description="Width of the embeddings, which a matrix then brings to the model's (Lan 2019); none: the model's",
     )
-    layers: int = Field(12, ge=1, le=1024, description="Number of blocks, of the encoder where there is a decoder too")
+    layers: int = Field(
+        12,
+        ge=0,
+        le=1024,
+        description="Number of blocks, of the encoder where there is a decoder too; 0: vectors of tokens alone",
+    )
     decoder_layers: int = Field(0, ge=0, le=1024, description="Blocks of a decoder that reads the encoder; 0: none")
     layer_sharing: Literal["none", "attention", "feed_forward", "all"] = Field(
         "none",
@@ -149,6 +154,8 @@ class Shape(Config):
             raise ValueError("rotary positions need an even width per head")
         if self.positions == "relative" and self.width % 2:
             raise ValueError(f"width {self.width} is odd; relative positions need an even one")
+        if not self.layers and self.positions != "none":
+            raise ValueError("layers 0 leaves vectors of tokens alone; 1 or more would fit, or positions none")
         if self.embedding_width is not None and self.decoder_layers:
             raise ValueError("embedding_width is for models without a decoder of their encoder; leave it out")
         return self
@@ -223,6 +230,14 @@ class Shape(Config):
     def one_way(self) -> Shape:
         """Of an elmo the half that reads from the left, as a model of its own; the other half is like it."""
         return self.model_copy(update={"family": "bert", "width": self.width // 2, "causal": True})
+
+    @property
+    def static(self) -> Shape:
+        """Its vectors of tokens alone, as a model of its own."""
+        tokens = ("vocab_size", "embedding", "filters", "ngram_buckets", "tied", "max_length", "init_std")
+        absent = {"layers": 0, "heads": 1, "feed_forward": 1, "segments": 0, "dropout": 0.0, "attention_dropout": 0.0}
+        others = {"width": self.token_width, "positions": "none", "embedding_norm": False, **absent}
+        return Shape(**{name: getattr(self, name) for name in tokens}, **others)
 
     def is_global(self, layer: int) -> bool:
         """Whether this layer sees the whole sequence."""

@@ -13,7 +13,12 @@ from unmask.report.run import Run, read_run, without
 
 CARD = "README.md"
 
-PIPELINES = {"classify": "text-classification", "tag": "token-classification", "score": "text-classification"}
+PIPELINES = {
+    "classify": "text-classification",
+    "tag": "token-classification",
+    "score": "text-classification",
+    "label_trees": "text-classification",
+}
 LIMITS = {
     "pretrain": (
         "It knows what the corpus says and no more: its gaps, its errors and its prejudices are the model's too. "

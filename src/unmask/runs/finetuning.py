@@ -38,7 +38,9 @@ def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: b
     network = Network(backbone_of(base.shape), task.heads(base.shape))
     spell(network, base.tokenizer)
     if pretrained:
-        network.backbone.load_state_dict(base.network.backbone.state_dict())
+        learned = base.network.backbone.state_dict()
+        # a task may ask for a part of the model alone
+        network.backbone.load_state_dict({name: learned[name] for name in network.backbone.state_dict()})
         _take_over(network.heads[HEAD], base.network.heads.values())
     tuning.prepare(network)
     return network

@@ -16,12 +16,13 @@ from unmask.tasks.base import LONGEST_LIST, Encoded, Rows
 def samples(model: Finetuned, rows: Rows) -> dict[str, Any]:
     """Every prediction on held-out rows, and scores by label."""
     predictions, _ = model.predict_rows(rows)
-    single = isinstance(rows.labels, list) and all(len(labels) == 1 for labels in rows.labels)
+    true = [model.task.shown(labels) for labels in rows.labels or []]
+    single = all(len(labels) == 1 for labels in true)
     shown = []
-    for texts, truth, said in zip(rows.texts, rows.labels or [], predictions, strict=True):
-        sample = model.task.sample_of(texts)
-        one = "words" not in sample and single and len(said.labels) == 1
-        labels = {"truth": truth[0], "predicted": said.labels[0]} if one else {"truth": truth, "predicted": said.labels}
+    for texts, truth, said in zip(rows.texts, true, predictions, strict=True):
+        sample, predicted = model.task.sample_of(texts), model.task.shown(said.labels)
+        one = "words" not in sample and single and len(predicted) == 1
+        labels = {"truth": truth[0], "predicted": predicted[0]} if one else {"truth": truth, "predicted": predicted}
         shown.append({**sample, **labels, **({"probability": said.probabilities[0]} if one else {})})
     return {"predictions": shown, **model.task.details(predictions, rows)}
 

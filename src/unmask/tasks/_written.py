@@ -1,4 +1,4 @@
-"""Predictions as text: tables, columns of words, JSON lines."""
+"""Predictions as text: tables, columns of words, trees, JSON lines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.tasks.base import Prediction, Rows, Task
 from unmask.tasks.classify import Classify
+from unmask.tasks.label_trees import LabelTrees, TreeRows
 
 Form = Callable[[Task, Rows, Sequence[Prediction]], Iterable[str]]
 
@@ -21,7 +22,7 @@ def form(task: Task, suffix: str) -> Form:
     Raises:
         UserError: that ending does not fit the task.
     """
-    forms = _WHOLE if isinstance(task, Classify) else _BY_WORD
+    forms = _TREES if isinstance(task, LabelTrees) else _WHOLE if isinstance(task, Classify) else _BY_WORD
     if suffix not in forms:
         raise UserError(
             f"--out: *{suffix or ' without an ending'} does not fit; {', '.join(filter(None, forms))} would"
@@ -65,6 +66,17 @@ def _columns(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> Itera
         yield ""
 
 
+def _brackets(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> Iterator[str]:
+    assert isinstance(rows, TreeRows)
+    for tree, said in zip(rows.trees, predictions, strict=True):
+        yield tree.written(said.labels)
+
+
+def _json_trees(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> Iterator[str]:
+    for line, tree in zip(_json(task, rows, predictions), _brackets(task, rows, predictions), strict=True):
+        yield json.dumps({**json.loads(line), "tree": tree}, ensure_ascii=False)
+
+
 def _json(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> Iterator[str]:
     for texts, said in zip(rows.texts, predictions, strict=True):
         shown: dict[str, Any] = task.sample_of(texts)
@@ -79,3 +91,4 @@ def _json(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> Iterator
 
 _WHOLE: dict[str, Form] = {"": _tsv, ".tsv": _tsv, ".csv": _csv, ".jsonl": _json}
 _BY_WORD: dict[str, Form] = {"": _columns, ".conll": _columns, ".txt": _columns, ".jsonl": _json}
+_TREES: dict[str, Form] = {"": _brackets, ".txt": _brackets, ".jsonl": _json_trees}

@@ -68,7 +68,9 @@ class Task(Objective):
     """An objective whose answers people gave."""
 
     flows: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "gru", "xlnet", "transformer_xl", "elmo")
-    architecture: ClassVar[str]  # what Hugging Face calls a model of it: {family}For{architecture}
+    architecture: ClassVar[
+        str | None
+    ]  # what Hugging Face calls a model of it: {family}For{architecture}; None: no name
 
     labels: tuple[str, ...] = Field((), description="The labels; by default those of the training file")
     length: int | None = Field(
@@ -125,6 +127,10 @@ class Task(Objective):
     @abstractmethod
     def sample_of(self, texts: tuple[str, ...]) -> dict[str, Any]:
         """How a row is shown: its ``text`` or its ``words``."""
+
+    def shown(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a row's labels that are shown beside it."""
+        return labels
 
     def answers(self) -> tuple[str, ...]:
         """The one head of a task."""

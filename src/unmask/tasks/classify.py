@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from unmask.errors import UserError, found, is_text
-from unmask.tasks import _columns
+from unmask.tasks import _columns, _marks
 from unmask.tasks.base import HEAD, Encoded, Prediction, Rows, Task, in_order, sigmoid, softmax
 from unmask.text.example import Array, Example, Targets
 from unmask.text.sampling import inputs
@@ -202,18 +202,9 @@ class Classify(Task):
 
     def details(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
         """Precision, recall and F1 of each label, and which label was taken for which."""
-        from sklearn import metrics
-
         truth, said = self._truth_and_said(predictions, rows)
-        numbers = list(range(len(self.labels)))
-        columns = metrics.precision_recall_fscore_support(truth, said, labels=numbers, zero_division=0.0)
-        names = ("precision", "recall", "f1", "count")
-        per_label = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
-        found: dict[str, Any] = {"labels": dict(zip(self.labels, per_label, strict=True))}
-        if not self.multi_label:
-            counts = metrics.confusion_matrix(truth, said, labels=numbers).tolist()
-            found["confusion"] = {"labels": list(self.labels), "counts": counts}
-        return found
+        found = _marks.of_labels(truth, said, self.labels)
+        return found if self.multi_label else {**found, **_marks.confusion(truth, said, self.labels)}
 
     def sample_of(self, texts: tuple[str, ...]) -> dict[str, Any]:
         """Its text, or both."""

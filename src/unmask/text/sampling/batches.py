@@ -14,7 +14,10 @@ from unmask.text.ranges import stretches
 
 @dataclass(frozen=True)
 class Dataset:
-    """Sequences with answers, in memory; any of them make a batch. The answers stand in the order of the tokens."""
+    """Sequences with answers, in memory; any of them make a batch.
+
+    The answers stand in the order of the tokens; if they are read off two, in the order of the first.
+    """
 
     example: Example
 
@@ -45,7 +48,8 @@ class Dataset:
         """By head: [N] the first answer of each sequence, [N] how many it has."""
         found = {}
         for head, targets in self.example.targets.items():
-            edges = np.searchsorted(targets.index, np.append(self.starts, len(self.stream.tokens)))
+            first = targets.index.reshape(len(targets.index), -1)[:, 0]
+            edges = np.searchsorted(first, np.append(self.starts, len(self.stream.tokens)))
             found[head] = (edges[:-1], np.diff(edges))
         return found
 
@@ -62,8 +66,8 @@ class Dataset:
         targets = {}
         for head, wanted in self.example.targets.items():
             answers = self.answers(head, numbers)
-            index = wanted.index[answers] + np.repeat(shift, self._answers[head][1][numbers])
-            targets[head] = Targets(index, wanted.labels[answers])
+            index = wanted.index[answers].T + np.repeat(shift, self._answers[head][1][numbers])
+            targets[head] = Targets(index.T, wanted.labels[answers])
         return Example({"encoder": Stream(self.stream.tokens[place], lengths, segments)}, targets)
 
 
