@@ -102,7 +102,7 @@ class Convert(Config):
             for name in ("allow_missing", "list_tensors"):
                 if getattr(self, name):
                     raise UserError(f"--{name.replace('_', '-')}: {self.src} is no Hugging Face folder; leave it out")
-            return load(self.src, device="cpu")
+            return _with_layers(load(self.src, device="cpu"))
         found = hub.read(home, self.allow_missing, pickled=True)
         model = of_found(found, home)
         return replace(model, notes=[*_told(found, self.list_tensors), *model.notes])
@@ -151,6 +151,12 @@ class Converted(Config):
     converted_from: str
     model: Shape
     objective: dict[str, dict[str, Any]]  # the heads that came along
+
+
+def _with_layers(model: Model) -> Model:
+    if not model.shape.layers:
+        raise UserError(f"{model.source.parent}: holds vectors of tokens alone; a model with layers would fit")
+    return model
 
 
 def _told(found: hub.Found, each: bool) -> list[str]:

@@ -31,7 +31,7 @@ class Finetune(Course):
 
     positional: ClassVar[tuple[str, ...]] = ("model",)
 
-    model: str = Field(description="What to start from: a run, a Hugging Face folder, or hf:owner/name")
+    model: str = Field(description="What to start from: a run, word vectors, a Hugging Face folder, or hf:owner/name")
     task: Tasks = Field(description="What is learned")  # type: ignore[valid-type]
     train: Path = Field(
         description="Rows to learn from: .tsv, .csv, .jsonl, .parquet; for tag columns as CoNLL's, "

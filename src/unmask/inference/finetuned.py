@@ -22,6 +22,7 @@ from unmask.inference.source import Source
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
+from unmask.static.vectors import FILE as VECTORS
 from unmask.tasks.base import Encoded, Prediction, Rows, Task
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training import weights
@@ -151,6 +152,8 @@ def _hashes(home: Path) -> dict[str, str]:
     """The files that decide a base's weights, with their sha256."""
     if (home / BASE).is_file():
         files = [home / BASE, home / WEIGHTS]
+    elif (home / VECTORS).is_file():
+        files = [home / VECTORS]
     elif (home / "config.yaml").is_file():
         best = Checkpoints(home).best
         files = [best / WEIGHTS] if best else []

@@ -20,10 +20,12 @@ from unmask.inference.building import alone, network_of, spell
 from unmask.inference.early import FITS
 from unmask.inference.finetuned import Finetuned
 from unmask.inference.model import Model
+from unmask.inference.words import of_vectors
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
 from unmask.objectives.base import Objective
+from unmask.static.vectors import FILE as VECTORS
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.training import weights
 from unmask.training.checkpoint import Checkpoints
@@ -35,7 +37,7 @@ def load(path: str | Path, device: str = "auto", precision: str = "float32") -> 
     """Load a model to use it.
 
     Args:
-        path: A run's folder, a Hugging Face folder, or ``hf:owner/name`` to fetch one.
+        path: A run's folder, one of word vectors, a Hugging Face folder, or ``hf:owner/name`` to fetch one.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the faster one here.
 
@@ -62,6 +64,8 @@ def load_finetuned(path: str | Path, device: str = "auto", precision: str = "flo
 def _open(path: Path) -> Model:
     if (path / finetuned.BASE).is_file():
         return finetuned.open_run(path, _open)
+    if (path / VECTORS).is_file():
+        return of_vectors(path)
     if (path / "config.yaml").is_file():
         return _open_run(path)
     if (path / "config.json").is_file():

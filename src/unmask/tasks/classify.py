@@ -64,7 +64,8 @@ class Classify(Task):
     pool: Literal["cls", "last", "mean", "max", "attention"] | None = Field(
         None,
         description="What is classified: the first or last token's state, or the mean, largest or weighted states of "
-        "all; by default the first's, the last's where tokens see only what comes before them, and an elmo's mean",
+        "all; by default the first's, the last's where tokens see only what comes before them, and the mean of an "
+        "elmo's and of vectors of words",
     )
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = Field(
         "none",
@@ -101,7 +102,9 @@ class Classify(Task):
         """What is classified is settled too."""
         if self.pool == "cls" and shape.causal:
             raise UserError("--task.pool cls: the model's first token sees only itself; last or mean would fit")
-        usual = "mean" if shape.flow == "elmo" else "last" if shape.causal else "cls"
+        if self.pool in ("cls", "last") and not shape.layers:
+            raise UserError(f"--task.pool {self.pool}: vectors of tokens know nothing of their text; mean would fit")
+        usual = "mean" if shape.flow == "elmo" or not shape.layers else "last" if shape.causal else "cls"
         pool = self.pool or usual
         return super().suited(shape, length).model_copy(update={"pool": pool})
 

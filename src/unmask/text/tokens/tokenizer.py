@@ -21,7 +21,7 @@ from unmask.text.example import Array
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
 from unmask.text.tokens.units import Alphabet, is_han
-from unmask.text.tokens.vocabularies import KNOWN, Kind, kind_of, read, surfaces, without_specials
+from unmask.text.tokens.vocabularies import KNOWN, Kind, kind_of, of_words, read, surfaces, without_specials
 
 if TYPE_CHECKING:
     import tokenizers
@@ -80,6 +80,11 @@ class Tokenizer:
             UserError: nothing there that can be read, or a special token is missing.
         """
         return cls(*read(Path(path), lowercase))
+
+    @classmethod
+    def of_words(cls, words: list[str]) -> Tokenizer:
+        """One that knows whole words alone, which stand behind its special tokens."""
+        return cls(*of_words(words))
 
     def plus(self, names: Sequence[str]) -> Tokenizer:
         """The same tokenizer with further special tokens at the end of its vocabulary, where it lacks them."""

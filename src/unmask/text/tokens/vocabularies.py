@@ -143,6 +143,22 @@ def _read_merges(path: Path) -> tokenizers.Tokenizer:
         raise UserError(f"{path}: is no byte-level BPE vocabulary ({first_line(error)})") from None
 
 
+def of_words(words: list[str]) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """A vocabulary of whole words behind the special tokens, in their order, and those by role.
+
+    What is none of the words, marks and stretches of Chinese among them, is the unknown token.
+    """
+    entries = dict.fromkeys([*SPECIALS.values(), *words])
+    backend = bert({entry: n for n, entry in enumerate(entries)}, SPECIALS["unk"], _without_capitals(words))
+    mark(backend, list(SPECIALS.values()))
+    surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    return backend, dict(SPECIALS)
+
+
+def _without_capitals(entries: list[str]) -> bool:
+    return not any("A" <= c <= "Z" for entry in entries for c in entry)
+
+
 def _read_vocab(path: Path, lowercase: bool | None) -> tokenizers.Tokenizer:
     try:
         entries = path.read_text(encoding="utf-8").split("\n")
@@ -156,7 +172,7 @@ def _read_vocab(path: Path, lowercase: bool | None) -> tokenizers.Tokenizer:
     if len(entries) < len(SPECIALS) or any(" " in entry for entry in entries):
         raise UserError(f"{path}: a vocab.txt holds one token a line, and no spaces")
     if lowercase is None:
-        lowercase = not any("A" <= c <= "Z" for entry in entries if entry[:1] not in "[<" for c in entry)
+        lowercase = _without_capitals([entry for entry in entries if entry[:1] not in "[<"])
     unk = next((name for name in KNOWN["unk"] if name in entries), "[UNK]")
     vocab = {entry: n for n, entry in enumerate(entries)}
     return bert(vocab, unk, lowercase)
