@@ -20,6 +20,7 @@ from unmask.commandline.program import main
 from unmask.commands.pretrain import Pretrain
 from unmask.config import build
 from unmask.hub.families import FAMILIES
+from unmask.static.vectors import WordVectors
 from unmask.text.chance import Chance
 from unmask.text.corpus.corpus import Corpus
 
@@ -163,7 +164,23 @@ def test_the_pictures_of_objectives_are_up_to_date():
     assert done.stdout.strip() == "", "run python docs/make_pictures.py"
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_of_a_task_fits_the_schema_and_trains(mine, tmp_path):
+    (recipe,) = [path for path in RECIPES if "command: finetune" in path.read_text(encoding="utf-8")]
+    assert f"unmask finetune MODEL --recipe recipes/{recipe.name}" in recipe.read_text(encoding="utf-8")
+    lines = [f"({n % 2} ({n % 2} {word}) (2 film))" for n, word in enumerate(["dull", "fine"] * 4)]
+    (tmp_path / "trees.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "words").mkdir()
+    words = WordVectors(["dull", "fine", "film"], np.eye(3, 8, dtype=np.float32))
+    words.save(tmp_path / "words")
+    files = dict.fromkeys(("train", "valid"), tmp_path / "trees.txt")
+    tuned = unmask.finetune(tmp_path / "words", recipe=recipe, out=tmp_path / "run", epochs=None, steps=2, **files)
+    assert tuned.result["steps"] == 2 and tuned.task.memory == 150
+
+
+PRETRAINED = [path for path in RECIPES if "command: pretrain" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("recipe", PRETRAINED, ids=lambda path: path.stem)
 def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     config = build(Pretrain, {"corpus": "corpora/x", "out": "runs/x"}, recipe)
     recurrent = config.model.flow in ("gru", "elmo")
