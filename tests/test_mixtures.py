@@ -1,11 +1,15 @@
 """What UL2 promises of its denoisers, and several objectives of which one is drawn for each step."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+import unmask
 from fake_corpus import corpus_of
+from small_base import EXACT, sentences
 from test_span_corruption import drawn, rebuilt
 from unmask.commands.inspect import Inspect
 from unmask.commands.pretrain import Pretrain
@@ -15,6 +19,7 @@ from unmask.insight.sheet import sheet
 from unmask.objectives.mixture_of_denoisers import DENOISERS, MixtureOfDenoisers
 from unmask.objectives.span_corruption import SpanCorruption
 from unmask.runs.pretraining import Pretraining
+from unmask.text.chance import generator
 from unmask.text.sampling.plan import Plan
 from unmask.training.placement import Placement
 
@@ -96,7 +101,8 @@ class TestShares:
         work = pretraining(corpus, ASKED)
         figures = work.evaluate()
         assert {"loss/masked_lm", "loss/contrastive"} <= set(figures)
-        assert figures["loss"] == pytest.approx(figures["loss/masked_lm"] + figures["loss/contrastive"])
+        expected = 0.75 * figures["loss/masked_lm"] + 0.25 * figures["loss/contrastive"]
+        assert figures["loss"] == pytest.approx(expected), "as a step has it on average"
         assert "loss/masked_lm" in work.by_frequency()
 
     def test_one_head_that_two_objectives_ask(self, corpus):
@@ -158,3 +164,23 @@ def test_pictures_show_each_mode():
     for one, mode in zip(shown, sorted(MODES), strict=True):
         (tokens,) = one.picture.views["encoder"].sequences
         assert (tokens[1].text, tokens[1].state, tokens[1].was) == (mode, "special", None)
+
+
+def test_the_logged_loss_is_a_steps_on_average(tmp_path):
+    """Though in a line of metrics one objective may have been asked seldom, or not at all."""
+    lines = [" ".join(words).capitalize() + "." for words in sentences(200)]
+    (tmp_path / "text.txt").write_text("\n\n".join("\n".join(lines[n : n + 10]) for n in range(0, 200, 10)))
+    unmask.prepare([str(tmp_path / "text.txt")], out=tmp_path / "corpus", vocab_size=120, valid=0.05)
+    model = {"name": "bert-tiny", "width": 32}
+    few = {"length": 32, "batch_size": 8, "steps": 12, "log_every": 3, "eval_every": 12}
+    unmask.pretrain(tmp_path / "corpus", objective=ASKED, model=model, out=tmp_path / "run", **few, **EXACT)
+    found = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    found = [line for line in found if line["split"] == "train"]
+    one, other = Pretrain(corpus="corpus", out="out", model="bert-tiny", objective=ASKED).objectives
+    first = [bool(generator("objective", 1, step).random() < ASKED[one]["mixing_rate"]) for step in range(12)]
+    assert sum(first) not in (0, 12) and len(found) == 4
+    for line, n in zip(found, range(0, 12, 3), strict=True):
+        asked = {one: sum(first[n : n + 3]), other: 3 - sum(first[n : n + 3])}
+        assert {head for head, times in asked.items() if times} == {k[5:] for k in line if k.startswith("loss/")}
+        expected = sum(times / 3 * line[f"loss/{head}"] for head, times in asked.items() if times)
+        assert line["loss"] == pytest.approx(expected, rel=1e-6)

@@ -73,6 +73,9 @@ class Pretraining:
         self.rates = np.cumsum([o.mixing_rate for o in self.objectives if o.mixing_rate is not None])
         self.settings, self.placement = settings, placement
         self.weights = {head: weight for o in self.objectives for head, weight in o.weights().items()}
+        self.shares: Counter[str] = Counter()  # by head, of the steps that ask it
+        for rate, together in zip(np.diff(self.rates, prepend=0), self.lots, strict=False):
+            self.shares.update({head: rate for o in together for head in o.weights()})
         self.steps_per_epoch = plan.rows / plan.rows_per_step
         self.data = plan.corpus.hash
 
@@ -117,7 +120,10 @@ class Pretraining:
         with evaluating(self.network):
             totals = self._totals(self._held_out_batches())
         means = {f"{what}/{name}": total / max(1.0, count) for (what, name), (total, count) in totals.items()}
-        loss = sum(weight * means.get(f"loss/{name}", 0.0) for name, weight in self.weights.items())
+        loss = sum(
+            weight * self.shares.get(name, 1.0) * means.get(f"loss/{name}", 0.0)
+            for name, weight in self.weights.items()
+        )
         made = {name: value for o in self.objectives for name, value in o.figures(means).items()}
         return {"loss": loss, **means, **made}
 

@@ -36,6 +36,8 @@ class State:
     settings: str = ""  # hash of what it is trained with
     sums: dict[str, float] = field(default_factory=dict)  # of losses since the last line of metrics, by head
     counts: dict[str, float] = field(default_factory=dict)  # of answers since then
+    asked: dict[str, int] = field(default_factory=dict)  # steps since then in which each head was asked
+    window: int = 0  # all steps since then
     grad_norm: float = 0.0
 
 

@@ -212,6 +212,8 @@ class Window:
             for name, total in zip(step.sums, totals, strict=True):
                 state.sums[name] = state.sums.get(name, 0.0) + total
                 state.counts[name] = state.counts.get(name, 0.0) + step.counts[name]
+                state.asked[name] = state.asked.get(name, 0) + 1
+            state.window += 1
             state.grad_norm = step.grad_norm.item()
         now = time.monotonic()
         state.seconds += now - self.since
@@ -226,15 +228,17 @@ class Window:
         line: dict[str, object] = {
             "step": state.step,
             "split": "train",
-            "loss": sum(weights[name] * mean for name, mean in means.items()),
+            # a step's on average: where each asks one of several objectives, each counts as often as it was asked
+            "loss": sum(weights[name] * mean * state.asked[name] / state.window for name, mean in means.items()),
             **{f"loss/{name}": mean for name, mean in means.items()},
             "lr": self.trainer.settings.rate(state.step - 1, state.steps),
             "grad_norm": state.grad_norm,
             "tokens": state.tokens,
             "seconds": round(state.seconds, 3),
         }
-        state.sums.clear()
-        state.counts.clear()
+        state.window = 0
+        for sums in (state.sums, state.counts, state.asked):
+            sums.clear()
         return line
 
 
