@@ -52,6 +52,7 @@ are not finite are null, and a key ``not_finite`` lists where they were.
 
     fill               [{"text": "Paris is the [MASK] of France.", "masks": [{"truth": "capital" | null,
                          "guesses": [["capital", 0.83], ["centre", 0.05], …]}]}]       one entry of masks per [MASK]
+    written            [{"given": "Paris is", "written": "a city", "truth": "the capital of France"}]
     predictions        classify: [{"text": "a fine film" | ["text a", "text b"], "truth": "positive", "predicted":
                          "positive", "probability": 0.98}]; truth and predicted are lists where several labels may hold
                        tag: [{"words": ["U.N.", …], "truth": ["B-ORG", …], "predicted": ["B-ORG", …]}]

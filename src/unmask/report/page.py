@@ -83,6 +83,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "has_valid": bool(run.names(["valid"])),
         "thinned": f"{longest:,}" if longest > charts.MOST_POINTS + 1 else "",
         "fills": samples.fills(found.fill),
+        "written": found.written,
         "confusion": tables.matrix(found.confusion),
         "confusions": tables.confusions(found.confusion),
         "label_count": len(found.confusion.labels) if found.confusion else 0,

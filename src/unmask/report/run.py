@@ -71,6 +71,14 @@ class Fill(BaseModel):
     masks: list[Mask]
 
 
+class Written(BaseModel):
+    """What a model wrote."""
+
+    given: str
+    written: str
+    truth: str
+
+
 class Prediction(BaseModel):
     """One row of a task, as people and as the model label it."""
 
@@ -97,6 +105,7 @@ class Samples(BaseModel):
     """``samples.json``."""
 
     fill: list[Fill] = []
+    written: list[Written] = []
     predictions: list[Prediction] = []
     confusion: Confusion | None = None
     labels: dict[str, dict[str, float | None]] = {}

@@ -22,6 +22,7 @@ from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
 from unmask.runs.idle import idle
 from unmask.runs.pretraining import Pretraining, take_over
+from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
 from unmask.training.checkpoint import Checkpoints, read_tensors
@@ -167,7 +168,7 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
     best = trainer.checkpoints.best
     assert best is not None  # the last step was saved
     trainer.weights.load(read_tensors(best / "model.safetensors"))
-    samples = {"fill": work.filled(5)}
+    samples = {"fill": work.filled(5), "written": written(work, 5)}
     replace_file(config.out / "samples.json", json.dumps(samples, ensure_ascii=False).encode())
     result = write_result(config.out, _facts(config, corpus, trainer))
     write_report(config.out)
