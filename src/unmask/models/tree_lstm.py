@@ -183,24 +183,25 @@ class NodeHead(Head):
         shape: the model's.
         labels: C.
         composition: ``child_sum`` or ``binary``, up the tree; ``lstm``, a node's words from the left, without the
-            tree; ``mean``, of them, without their order.
+            tree; ``mean``, of them, without their order, through dense and tanh (Iyyer 2015).
         memory: P.
         dropout: of what is chosen from.
     """
 
     def __init__(self, shape: Shape, labels: int, composition: str, memory: int, dropout: float):
-        width = shape.width if composition == "mean" else memory
-        super().__init__(shape.model_copy(update={"width": width, "dropout": dropout}), labels)
+        super().__init__(shape.model_copy(update={"width": memory, "dropout": dropout}), labels)
         self.width, self.composition = shape.width, composition
         cell = Binary if composition == "binary" else ChildSum  # on chains either is an LSTM
         self.tree = None if composition == "mean" else TreeLSTM(shape.width, memory, cell(memory))
+        self.dense = nn.Linear(shape.width, memory) if composition == "mean" else None
 
     def over_nodes(self, x_TD: Tensor, spans_K2: Tensor) -> Tensor:
         """States [T, D] and the first and last token of each node, as brackets open, to logits [K, C]."""
         first, last = spans_K2.cpu().numpy().T
-        if self.tree is None:
-            logits: Tensor = self(means(x_TD, first, last))
+        if self.dense is not None:
+            logits: Tensor = self(torch.tanh(self.dense(means(x_TD, first, last))))
             return logits
+        assert self.tree is not None
         leaves = _leaves(first, last)
         forest, answers = self._forest(first, last, leaves)
         states = self.tree(means(x_TD, first[leaves], last[leaves]), forest)

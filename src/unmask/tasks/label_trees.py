@@ -49,12 +49,13 @@ class LabelTrees(Task):
     composition: Literal["child_sum", "binary", "lstm", "mean"] = Field(
         "binary",
         description="What makes a node of its words: binary, a Tree-LSTM that tells left from right; child_sum, one "
-        "that sums any number of children; lstm, from the left; mean, in no order",
+        "that sums any number of children; lstm, from the left; mean, in no order, "
+        "through dense and tanh (Iyyer 2015)",
     )
     reads: Literal["states", "embeddings"] = Field(
         "states", description="What a word's vector is: the mean of its tokens' last states, or of their embeddings"
     )
-    memory: int = Field(150, ge=1, description="Width of a Tree-LSTM's states, and of an LSTM's (Tai 2015, table 1)")
+    memory: int = Field(150, ge=1, description="Width of a node's state (Tai 2015, table 1)")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of a node's state before its label (Tai 2015, §5.3)")
     encoding: str = Field("utf-8", description="Encoding of the files")
 
