@@ -109,9 +109,9 @@ def main() -> None:
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for title in (title for title in ROWS if given.only in title):
-            found = [
-                figures(trained(given, given.out or Path(folder), title, seed), given.data) for seed in given.seeds
-            ]
+            out = given.out or Path(folder)
+            test = files(given.data, out, title)["test"]
+            found = [figures(trained(given, out, title, seed), test) for seed in given.seeds]
             lines.append([title, *(cell([one[name] for one in found]) for name in found[0])])
     print("|", " | ".join(["", *found[0]]), "|\n|", " | ".join(["---"] * (len(found[0]) + 1)), "|")
     for line in lines:
