@@ -77,6 +77,10 @@ def test_segments_that_the_base_does_not_know_are_new(home):
         ({"model": "bert-tiny"}, "brings its own; leave --model out"),
         ({"length": 64}, "the base reads up to 48 tokens"),
         ({"base": "nowhere"}, "does not exist"),
+        (
+            {"objective": "denoising"},
+            "denoising cannot train .*; --objective could be causal_lm, contrastive, .*masked_lm",
+        ),
     ],
 )
 def test_what_does_not_suit_the_base_is_refused(home, tmp_path, settings, why):
