@@ -74,10 +74,8 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
             f"prepare the text with `unmask prepare … --tokenizer {config.base}`"
         )
     if base.shape.flow not in config.flows:
-        asked, fits = " and ".join(config.objectives), ", ".join(_learned_by(base.shape))
-        raise UserError(
-            f"--base {config.base}: {asked} cannot train {name_of(base.shape)}; --objective could be {fits}"
-        )
+        refused = f"{' and '.join(config.objectives)} cannot train {name_of(base.shape)}"
+        raise UserError(f"--base {config.base}: {refused}; --objective could be {', '.join(_learned_by(base.shape))}")
     asked = config.shape.model_copy(update={"vocab_size": base.shape.vocab_size})
     if "model" in config.model_fields_set and asked != base.shape:
         raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
