@@ -15,6 +15,7 @@ HOME = Path(__file__).parent / "methods.md"
 KINDS = {
     "objectives": "What is asked in pre-training: `--objective NAME`, several joined by commas.",
     "models": "Shapes: `--model NAME`. Each of a shape's numbers is an option too: `--model.layers 3`.",
+    "embeddings": "How a model's tokens get their vectors: `--model.embedding NAME`.",
     "tasks": "Objectives whose answers people gave: `--task NAME`.",
     "tuning": "Which weights move in fine-tuning, and which are added: `--tuning NAME`.",
     "tokenizers": "Trained by `unmask prepare --tokenizer-kind NAME`, or loaded by `--tokenizer PATH`.",

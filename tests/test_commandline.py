@@ -301,13 +301,16 @@ def test_the_models_are_drawn_by_year_and_size(capsys: pytest.CaptureFixture[str
     assert refused(capsys, "list", "tasks", "--plot", "tasks.html").startswith("--plot tasks.html: only models are")
 
 
-def test_list_knows_every_preset_and_every_kind_of_tokenizer() -> None:
-    from unmask.commands.list import TOKENIZERS
-    from unmask.presets import PAPERS, PRESETS
+def test_list_knows_every_preset_and_every_kind_of_tokenizer_and_embedding() -> None:
+    from unmask.commands.list import EMBEDDINGS, TOKENIZERS
+    from unmask.models.shape import Shape
+    from unmask.papers import PAPERS
+    from unmask.presets import PRESETS
     from unmask.text.tokens.vocabularies import Kind
 
     assert list(PAPERS) == list(PRESETS)
     assert [name for name, *_ in TOKENIZERS] == list(get_args(Kind))
+    assert [name for name, *_ in EMBEDDINGS] == list(get_args(Shape.model_fields["embedding"].annotation))
 
 
 def test_the_allocator_is_told_only_where_there_is_one_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:

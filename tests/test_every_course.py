@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-import unmask
 from unmask.commands.pretrain import Pretrain
 from unmask.config import folder
 from unmask.presets import PRESETS, USUAL
@@ -30,20 +28,6 @@ HARDLY = 1e-9
 CASES = [*sorted(OBJECTIVES), "causal_lm of transformer-xl-tiny"]
 """Each objective with the model that it usually trains, and others that bring more into a step: here a memory."""
 each = pytest.mark.parametrize("name", CASES)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home, rng = tmp_path_factory.mktemp("text"), random.Random(0)
-    words = ["sun", "moon", "rises", "sets", "over", "under", "the", "sea", "hill", "river", "bright", "slowly"]
-    documents = [
-        "\n".join(" ".join(rng.choices(words, k=rng.randint(4, 9))).capitalize() + "." for _ in range(8))
-        for _ in range(60)
-    ]
-    rows = [json.dumps({"headline": " ".join(rng.choices(words, k=2)), "text": text}) for text in documents]
-    (home / "text.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    unmask.prepare([str(home / "text.jsonl")], out=home / "corpus", fields=["headline"], vocab_size=120, valid=0)
-    return home / "corpus"
 
 
 def settings_of(name: str, corpus: Path, out: Path, dropout: float | None) -> Pretrain:

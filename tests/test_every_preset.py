@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test_every_course import OBJECTIVES, corpus  # noqa: F401 (a fixture)
+from test_every_course import OBJECTIVES
 from unmask.commands.pretrain import Pretrain
 from unmask.config import build
 from unmask.errors import UserError
 from unmask.models.shape import Shape, built_in
 from unmask.presets import PRESETS
 from unmask.runs.pretrain import trainer_of
+from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 
 SMALL = {"width": 32, "embedding_width": 16, "filters": 64, "layers": 2, "decoder_layers": 2, "heads": 2,
@@ -46,7 +47,7 @@ def suits(shape: Shape, name: str) -> bool:
 
 
 @each
-def test_it_trains_or_is_refused(shape: Shape, name: str, corpus: Path) -> None:  # noqa: F811
+def test_it_trains_or_is_refused(shape: Shape, name: str, corpus: Path) -> None:
     asked = {
         "corpus": corpus, "out": "out", "model": shape.model_dump(exclude={"vocab_size"}), "steps": 2, "length": 32,
         "batch_size": 6, "lr": 1e-3, "objective": {**OBJECTIVES[name].needs, name: {}}, "device": "cpu",
@@ -68,6 +69,7 @@ def test_it_trains_or_is_refused(shape: Shape, name: str, corpus: Path) -> None:
         assert sums and all(np.isfinite(total.item()) for total in sums.values())
     moved = [n for n, w in trainer.work.network.backbone.named_parameters() if not (w == before[n]).all()]
     assert len(moved) > len(before) / 2, "most of the model learns"
+    written(trainer.work, 1)  # what is done at the end of a run
 
 
 def test_every_preset_is_among_them() -> None:

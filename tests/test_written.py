@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from test_every_course import OBJECTIVES, corpus, trainer_for  # noqa: F401 (a fixture)
+from test_every_course import OBJECTIVES, trainer_for
 from unmask.runs.written import MOST, written
 
 WRITE = {"causal_lm", "masked_next_token", "causal_lm of transformer-xl-tiny"} | {
@@ -16,19 +16,19 @@ WRITE = {"causal_lm", "masked_next_token", "causal_lm of transformer-xl-tiny"} |
 
 
 @pytest.mark.parametrize("name", [*sorted(OBJECTIVES), "causal_lm of transformer-xl-tiny"])
-def test_models_that_write_show_it(name: str, corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_models_that_write_show_it(name: str, corpus: Path, tmp_path: Path) -> None:
     work = trainer_for(name, corpus, tmp_path).work
-    samples = written(work, 3)  # type: ignore[arg-type]
+    samples = written(work, 3)
     assert len(samples) == (3 if name in WRITE else 0)
     stands = whole_text(work)
     for sample in samples:
         assert sample["truth"] and sample["given"] and len(sample["written"].split()) <= 2 * MOST
-        if "decoder_lm" not in work.network.heads:  # type: ignore[attr-defined]
+        if "decoder_lm" not in work.network.heads:
             assert f"{sample['given']} {sample['truth']}" in stands
     assert not samples or any(sample["given"] != sample["truth"] for sample in samples)
 
 
 def whole_text(work: object) -> str:
-    whole = work.plan.corpus  # type: ignore[attr-defined]
+    whole = work.plan.corpus
     shards = [whole.shard(n) for n in range(whole.shards)]
     return " ".join(whole.tokenizer.decode(shard.tokens, True) for shard in shards)

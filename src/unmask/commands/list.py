@@ -1,8 +1,9 @@
-"""Show what there is: models, objectives, tasks, tuning methods, tokenizers or word vectors, with their papers."""
+"""Show what there is: models, objectives, embeddings, tasks, tuning methods, tokenizers, word vectors; with papers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
@@ -17,7 +18,7 @@ from unmask.config import Config, describe, folder
 if TYPE_CHECKING:
     from unmask.models.shape import Shape
 
-Kind = Literal["models", "objectives", "tasks", "tuning", "tokenizers", "vectors"]
+Kind = Literal["models", "objectives", "embeddings", "tasks", "tuning", "tokenizers", "vectors"]
 
 TOKENIZERS = (
     (
@@ -34,6 +35,21 @@ TOKENIZERS = (
     ("characters", "One token per character", "none"),
 )
 
+
+EMBEDDINGS = (
+    ("subword", "A vector for each token, learned", "Devlin 2018 (1810.04805)"),
+    (
+        "char_cnn",
+        "A token's vector from its letters: convolutions and highways",
+        "Kim 2015 (1508.06615); Peters 2018 (1802.05365)",
+    ),
+    (
+        "fasttext_ngrams",
+        "The mean of a token's own vector and those of its n-grams of letters",
+        "Bojanowski 2016 (1607.04606)",
+    ),
+)
+"""What `--model.embedding` can be."""
 
 LINE = ("model", "layers", "embedding", "body", "train", "run", "context")
 TO_TRAIN, TO_RUN = 16, 4
@@ -73,7 +89,9 @@ class List(Config):
 
 def table_of(what: Kind) -> Table:
     """What there is of a kind."""
-    tables = {"models": _models, "objectives": _objectives, "tokenizers": _tokenizers}
+    if what in (known := {"tokenizers": TOKENIZERS, "embeddings": EMBEDDINGS}):
+        return _told(known[what])
+    tables = {"models": _models, "objectives": _objectives}
     folders = {"vectors": "static.methods"}
     return tables.get(what, lambda: _folder(folders.get(what, what)))()
 
@@ -109,7 +127,8 @@ MEANINGS = (
 
 
 def _rows() -> list[_Row]:
-    from unmask.presets import PAPERS, PRESETS
+    from unmask.papers import PAPERS
+    from unmask.presets import PRESETS
 
     return [_row(name, shape, PAPERS[name]) for name, shape in PRESETS.items()]
 
@@ -163,21 +182,17 @@ def _print_narrow(table: Table, console: Console) -> None:
 
 def trained_with() -> dict[str, list[str]]:
     """The objectives that can train each kind of model."""
-    from unmask.objectives.base import Objective
+    from unmask.objectives.base import that_train
     from unmask.presets import PRESETS
 
-    found: dict[str, list[str]] = {_kind(shape.flow): [] for shape in PRESETS.values()}
-    for name, cls in folder("unmask.objectives").items():
-        assert issubclass(cls, Objective)
-        for flow in cls.flows:
-            found[_kind(flow)].append(name)
-    return found
+    return {_kind(shape.flow): that_train(shape.flow) for shape in PRESETS.values()}
 
 
 def _draw(out: Path) -> None:
     """Those that a paper made, at the year of it."""
     from unmask.models.counting import parameters
-    from unmask.presets import PAPERS, PRESETS
+    from unmask.papers import PAPERS
+    from unmask.presets import PRESETS
     from unmask.report.family import Drawn, write_family
 
     own = {name: paper for name, paper in PAPERS.items() if not paper.startswith("in proportion")}
@@ -220,8 +235,8 @@ def _folder(name: str) -> Table:
     return table
 
 
-def _tokenizers() -> Table:
+def _told(rows: Iterable[tuple[str, str, str]]) -> Table:
     table = _table("name", "what it is", "paper")
-    for row in TOKENIZERS:
+    for row in rows:
         table.add_row(*row)
     return table

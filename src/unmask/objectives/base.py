@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from unmask.config import Config
+from unmask.config import Config, folder
 from unmask.text.chance import Chance
 from unmask.text.example import Array, Example
 from unmask.text.sampling import plan, sequences
@@ -148,6 +148,12 @@ class Objective(Config):
     def figures(self, means: Mapping[str, float]) -> dict[str, float]:
         """Held-out figures that are not means themselves but made of some."""
         return {}
+
+
+def that_train(flow: str) -> list[str]:
+    """The names of all objectives that can train models of this flow."""
+    known = folder("unmask.objectives").items()
+    return [name for name, cls in known if issubclass(cls, Objective) and flow in cls.flows]
 
 
 def in_turn(chosen: Mapping[str, Objective]) -> dict[str, Objective]:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unmask.config import folder, to_yaml
+from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.inference.building import network_of, spell
 from unmask.inference.loading import load
 from unmask.inference.model import Model
-from unmask.models.shape import Shape
-from unmask.objectives.base import Objective
+from unmask.objectives.base import that_train
 from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
@@ -75,7 +74,9 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
         )
     if base.shape.flow not in config.flows:
         refused = f"{' and '.join(config.objectives)} cannot train {name_of(base.shape)}"
-        raise UserError(f"--base {config.base}: {refused}; --objective could be {', '.join(_learned_by(base.shape))}")
+        raise UserError(
+            f"--base {config.base}: {refused}; --objective could be {', '.join(that_train(base.shape.flow))}"
+        )
     asked = config.shape.model_copy(update={"vocab_size": base.shape.vocab_size})
     if "model" in config.model_fields_set and asked != base.shape:
         raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
@@ -87,12 +88,6 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
     if config.length > base.shape.max_length:
         raise UserError(f"--length {config.length}: the base reads up to {base.shape.max_length} tokens")
     return base
-
-
-def _learned_by(shape: Shape) -> list[str]:
-    """Objectives that train models of this flow."""
-    known: dict[str, type[Objective]] = folder("unmask.objectives")  # type: ignore[assignment]
-    return [name for name, objective in known.items() if shape.flow in objective.flows]
 
 
 def _refuse_other_vocabulary(config: Pretrain, corpus: Corpus) -> None:
