@@ -57,7 +57,7 @@ class Convert(Config):
     add_tokens: list[str] = Field(
         [],
         description="Words that become tokens of their own, or a file with one a line; each begins as the mean of its "
-        "pieces, or with the vector of its letters where a model reads those",
+        "pieces, or with the vector of its letters or image where a model reads those",
     )
     max_length: int | None = Field(
         None,
@@ -119,6 +119,7 @@ class Convert(Config):
 
     def _write_run(self, model: Model, out: Path) -> list[str]:
         """A run of no steps."""
+        from unmask.inference import glyphs
         from unmask.inference.loading import read_settings
         from unmask.training.checkpoint import Checkpoints, State
 
@@ -131,6 +132,7 @@ class Convert(Config):
         config = Converted(converted_from=self.src, model=model.shape, objective=objective)
         Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
         model.tokenizer.save(out, segments=model.shape.segments > 1)
+        glyphs.write(model.network, out)
         (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
         return []
 

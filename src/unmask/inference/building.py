@@ -9,9 +9,11 @@ import torch
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.characters import CharCNN
+from unmask.nn.glyphs import GlyphCNN
 from unmask.nn.network import Network
 from unmask.nn.ngrams import NgramBag
 from unmask.objectives.base import Objective
+from unmask.text.tokens.glyphs import Glyphs, drawn
 from unmask.text.tokens.ngrams import of_vocabulary
 from unmask.text.tokens.spelling import EMPTY, letters
 from unmask.text.tokens.tokenizer import Tokenizer
@@ -31,11 +33,24 @@ def network_of(shape: Shape, objectives: Iterable[Objective]) -> Network:
     return network
 
 
-def spell(network: Network, tokenizer: Tokenizer) -> None:
-    """Tell parts that read letters how the tokens are written: done wherever a network meets its tokenizer."""
+def spell(network: Network, tokenizer: Tokenizer, glyphs: Glyphs | None = None) -> None:
+    """Tell parts that read letters how the tokens are written: done wherever a network meets its tokenizer.
+
+    Args:
+        network: whose parts.
+        tokenizer: whose tokens.
+        glyphs: the images that parts read; none: they are drawn, where there are such parts.
+
+    Raises:
+        UserError: they cannot be drawn.
+    """
+    shape = network.backbone.shape
     for module in network.modules():
         if isinstance(module, CharCNN):
             module.spell(torch.from_numpy(letters(tokenizer)), EMPTY)
+        if isinstance(module, GlyphCNN):
+            glyphs = glyphs or drawn(tokenizer, shape.font, shape.glyph_size)
+            module.spell(torch.from_numpy(glyphs.tokens), torch.from_numpy(glyphs.images))
         if isinstance(module, NgramBag):
             module.spell(*map(torch.from_numpy, of_vocabulary(tokenizer, len(module.ngrams.weight))))
 

@@ -9,6 +9,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,14 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.errors import UserError
+from unmask.inference import glyphs
 from unmask.inference.building import spell
 from unmask.inference.model import Model
 from unmask.models.shape import Shape
 from unmask.nn.embeddings import Embeddings
+from unmask.nn.glyphs import GlyphCNN
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.network import Network
 from unmask.nn.ngrams import NgramBag
 from unmask.text.sources.files import lines
+from unmask.text.tokens.glyphs import Glyphs
 from unmask.text.tokens.growing import OPTION, Grown, grow, some
 
 
@@ -45,18 +49,23 @@ def with_tokens(model: Model, words: Sequence[str]) -> Model:
     """The same with these words as tokens of their own.
 
     What the model holds of each token (its vector, what it answers with, a bias) is for a new one the mean of what it
-    holds of the pieces that the word was before; a model that makes vectors from letters makes its vector from those.
+    holds of the pieces that the word was before; a model that makes vectors from letters or images makes its vector
+    from those.
 
     Raises:
         UserError: A word is none to the tokenizer, or the vocabulary cannot take any.
     """
     grown, size = grow(model.tokenizer, words), model.tokenizer.size
     shape = model.shape.model_copy(update={"vocab_size": max(model.shape.vocab_size, size + len(grown.entries))})
-    changes = dict.fromkeys(_by_token(model.network), lambda x: _more(x, size, _means(x, grown)))
-    changes |= dict.fromkeys(_beside_letters(model.network), lambda x: _more(x, size, _none_yet(x, grown)))
+    changes: dict[str, Callable[[Tensor], Tensor]] = dict.fromkeys(
+        _by_token(model.network), lambda x: _more(x, size, _means(x, grown))
+    )
+    pictures = glyphs.with_new(model.network, shape, grown.tokenizer, size)
+    for name, rows in _beside_letters(model.network, size, grown, pictures):
+        changes[name] = partial(_more, size=size, new=rows)
     network = _changed(model.network, shape, changes)
-    spell(network, grown.tokenizer)
-    told = [*model.notes, _told(grown, model)]
+    spell(network, grown.tokenizer, pictures)
+    told = [*model.notes, _told(grown, model, pictures)]
     return replace(model, shape=shape, network=network, tokenizer=grown.tokenizer, notes=told)
 
 
@@ -102,11 +111,18 @@ def _by_token(network: Network) -> Iterator[str]:
             yield from (f"{path}.vocabulary", f"{path}.bias")
 
 
-def _beside_letters(network: Network) -> Iterator[str]:
-    """Names of the tables of what a token has beside the vector of its letters."""
+def _beside_letters(network: Network, size: int, grown: Grown, pictures: Glyphs | None) -> Iterator[tuple[str, Tensor]]:
+    """What new tokens have beside the vector of their letters or image: zeros, for a mean of pieces would lead away
+    from it; but that mean where there is no image. Names of tables, and rows."""
     for path, module in network.named_modules():
         if isinstance(module, NgramBag):
-            yield f"{path}.own.weight"
+            yield f"{path}.own.weight", torch.zeros(len(grown.pieces), module.own.embedding_dim)
+        if isinstance(module, GlyphCNN):
+            assert pictures is not None
+            with torch.no_grad():
+                rows = torch.stack([module(torch.from_numpy(ids)).mean(0) for ids in grown.pieces])
+            rows[pictures.tokens[pictures.tokens >= size] - size] = 0
+            yield f"{path}.own.weight", rows
 
 
 def _by_place(network: Network) -> Iterator[str]:
@@ -125,11 +141,6 @@ def _means(weight_V: Tensor, grown: Grown) -> Tensor:
     return torch.stack([weight_V[torch.from_numpy(ids)].mean(0) for ids in grown.pieces])
 
 
-def _none_yet(weight_V: Tensor, grown: Grown) -> Tensor:
-    """Zeros, as all of these begin: a mean of pieces would lead away from the letters."""
-    return weight_V.new_zeros(len(grown.pieces), *weight_V.shape[1:])
-
-
 def _stretched(table_PD: Tensor, places: int) -> Tensor:
     """As many places, each between the two that stood nearest."""
     # in float64, so that the last place stays exactly what it is
@@ -137,15 +148,17 @@ def _stretched(table_PD: Tensor, places: int) -> Tensor:
     return stretched[0].T.to(table_PD.dtype).contiguous()
 
 
-def _told(grown: Grown, model: Model) -> str:
+def _told(grown: Grown, model: Model, pictures: Glyphs | None) -> str:
     known = f"; tokens already: {some(grown.known)}" if grown.known else ""
     added = f"added {len(grown.entries)} token{'s' * (len(grown.entries) != 1)}"
-    if model.shape.embedding != "subword":
-        # what it answers with, where it does, is no vector of letters
-        answers = ", to answer with the mean of its pieces" if _answers(model.network) else ""
+    # what it answers with, where it does, is no vector of letters
+    answers = ", to answer with the mean of its pieces" if _answers(model.network) else ""
+    if model.shape.embedding in ("char_cnn", "fasttext_ngrams"):
         return f"{added}, each with a vector from its letters{answers}{known}"
     unknown = sum(model.tokenizer.unk in ids for ids in grown.pieces)
     blank = f"; {unknown} begin as the unknown token, having had no other pieces" if unknown else ""
+    if pictures and (drawn := int((pictures.tokens >= model.tokenizer.size).sum())):
+        return f"{added}, {drawn} with a vector from their image, others the mean of their pieces{answers}{known}"
     return f"{added}, each the mean of its pieces{known}{blank}"
 
 

@@ -16,6 +16,7 @@ from unmask.config import Config, build, folder
 from unmask.disk import replace_file
 from unmask.errors import UserError, as_list
 from unmask.hub.remote import HUB, fetch
+from unmask.inference import glyphs
 from unmask.inference.building import spell
 from unmask.inference.model import Model
 from unmask.inference.source import Source
@@ -103,7 +104,7 @@ def open_run(run: Path, open_model: Callable[[Path], Model]) -> Finetuned:
     network.fill(tensors)
     result = weights.read_json(run / "result.json") if (run / "result.json").exists() else {}
     tokenizer = Tokenizer.load(run)
-    spell(network, tokenizer)
+    spell(network, tokenizer, glyphs.read(run, about.model))
     return Finetuned(run / WEIGHTS, about.model, network, tokenizer, task=task, result=result)
 
 

@@ -15,7 +15,7 @@ from unmask import hub
 from unmask.config import build, folder
 from unmask.errors import UserError, first_line
 from unmask.hub.remote import HUB, fetch
-from unmask.inference import finetuned
+from unmask.inference import finetuned, glyphs
 from unmask.inference.building import alone, network_of, spell
 from unmask.inference.early import FITS
 from unmask.inference.finetuned import Finetuned
@@ -124,7 +124,7 @@ def _fill_in(
         raise UserError(
             f"{home}: its tokenizer has {tokenizer.size} tokens, its model {shape.vocab_size}; give it its own"
         )
-    spell(network, tokenizer)
+    spell(network, tokenizer, glyphs.read(home, shape))
     return Model(source, shape, network, tokenizer, notes)
 
 

@@ -64,9 +64,18 @@ def of_tokens(shape: Shape) -> int:
         return shape.token_width * shape.vocab_size
     if shape.embedding == "fasttext_ngrams":
         return shape.token_width * (shape.vocab_size + shape.ngram_buckets)
+    if shape.embedding == "glyph_cnn":
+        return shape.token_width * shape.vocab_size + _glyphs(shape)
     convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in shape.convolutions.items())
     highways = 2 * HIGHWAYS * shape.filters * (shape.filters + 1)
     return LETTERS * LETTER_WIDTH + convolutions + highways + shape.token_width * (shape.filters + 1)
+
+
+def _glyphs(shape: Shape) -> int:
+    """Three convolutions, in groups of eight and sixteen, and the layer that merges."""
+    channels, fewer = shape.glyph_channels, shape.glyph_channels // 4
+    convolutions = 26 * channels + fewer * (channels // 8 + 1) + channels * (fewer // 16 * 4 + 1)
+    return convolutions + shape.token_width * (shape.token_width + channels + 1)
 
 
 def _elmo(shape: Shape) -> int:

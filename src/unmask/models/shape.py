@@ -23,8 +23,8 @@ OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
         {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0},
     ),
     "elmo": (
-        {"family", "vocab_size", "embedding", "filters", "ngram_buckets", "width", "layers", "feed_forward",
-         "max_length", "dropout", "tied", "init_std"},
+        {"family", "vocab_size", "embedding", "filters", "ngram_buckets", "glyph_channels", "glyph_size",
+         "font", "width", "layers", "feed_forward", "max_length", "dropout", "tied", "init_std"},
         {"heads": 1, "segments": 0, "attention_dropout": 0.0, "positions": "none", "embedding_norm": False},
     ),
     "xlnet": (
@@ -65,12 +65,18 @@ class Shape(Config):
     vocab_size: int = Field(
         30522, ge=1, description="Rows of the vocabulary matrix; set by the tokenizer when pre-training"
     )
-    embedding: Literal["subword", "char_cnn", "fasttext_ngrams"] = Field(
+    embedding: Literal["subword", "char_cnn", "fasttext_ngrams", "glyph_cnn"] = Field(
         "subword",
         description="How a token gets its vector: subword, it is learned; char_cnn, from its letters (Kim 2015); "
-        "fasttext_ngrams, learned and from its n-grams of letters (Bojanowski 2016)",
+        "fasttext_ngrams, learned and from its n-grams of letters (Bojanowski 2016); glyph_cnn, learned and from how "
+        "Chinese characters are drawn (Meng 2019)",
     )
     filters: int = Field(2048, ge=64, multiple_of=64, description="Filters of a char_cnn, of all widths together")
+    glyph_channels: int = Field(1024, ge=64, multiple_of=64, description="Channels of a glyph_cnn")
+    glyph_size: int = Field(12, ge=6, le=128, description="Places of a side of the images that a glyph_cnn reads")
+    font: str | None = Field(
+        None, description="File of the font that a glyph_cnn's images are drawn with; none: fontconfig's for Chinese"
+    )
     ngram_buckets: int = Field(32_768, ge=1, description="Vectors that fasttext_ngrams share, by their hash")
     width: int = Field(768, ge=8, description="Width of the hidden states; of an elmo half of it reads either way")
     embedding_width: int | None = Field(
@@ -234,7 +240,18 @@ class Shape(Config):
     @property
     def static(self) -> Shape:
         """Its vectors of tokens alone, as a model of its own."""
-        tokens = ("vocab_size", "embedding", "filters", "ngram_buckets", "tied", "max_length", "init_std")
+        tokens = (
+            "vocab_size",
+            "embedding",
+            "filters",
+            "ngram_buckets",
+            "glyph_channels",
+            "glyph_size",
+            "font",
+            "tied",
+            "max_length",
+            "init_std",
+        )
         absent = {"layers": 0, "heads": 1, "feed_forward": 1, "segments": 0, "dropout": 0.0, "attention_dropout": 0.0}
         others = {"width": self.token_width, "positions": "none", "embedding_norm": False, **absent}
         return Shape(**{name: getattr(self, name) for name in tokens}, **others)

@@ -13,6 +13,7 @@ from unmask.nn.characters import CharCNN
 from unmask.nn.disentangled import DistanceStates, reach_of
 from unmask.nn.dropout import Dropout
 from unmask.nn.embeddings import Embeddings, TokenEmbedding
+from unmask.nn.glyphs import GlyphCNN
 from unmask.nn.ngrams import NgramBag
 from unmask.nn.norm import norm_of
 from unmask.nn.positions import Angles, Distances, OfDistances, angles
@@ -97,7 +98,7 @@ class Stack(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-3 * std, b=3 * std)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if isinstance(self.embeddings.tokens, CharCNN | NgramBag):
+        if isinstance(self.embeddings.tokens, CharCNN | NgramBag | GlyphCNN):
             self.embeddings.tokens.begin()
         if unscaled:
             self._shrink_queries()
@@ -133,6 +134,8 @@ def _tokens(shape: Shape) -> nn.Module:
         return CharCNN(LETTERS, LETTER_WIDTH, shape.convolutions, HIGHWAYS, shape.token_width)
     if shape.embedding == "fasttext_ngrams":
         return NgramBag(shape.vocab_size, shape.ngram_buckets, shape.token_width)
+    if shape.embedding == "glyph_cnn":
+        return GlyphCNN(shape.vocab_size, shape.glyph_channels, shape.token_width, shape.dropout)
     return TokenEmbedding(shape.vocab_size, shape.token_width)
 
 

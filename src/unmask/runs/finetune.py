@@ -14,7 +14,7 @@ from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.errors import UserError
 from unmask.hub.remote import HUB
-from unmask.inference import finetuned
+from unmask.inference import finetuned, glyphs
 from unmask.inference.finetuned import WEIGHTS, Finetuned
 from unmask.inference.loading import load, load_finetuned, read_settings
 from unmask.inference.source import Source
@@ -65,6 +65,7 @@ def finetune(config: Finetune) -> Finetuned:
     with opened(config.out, config, config.overwrite, f"unmask finetune {config.out} …"):
         if not finished(config.out):
             job.base.tokenizer.save(config.out, segments=job.base.shape.segments > 1)
+            glyphs.write(job.base.network, config.out)
             done = {seed: job.train(seed) for seed in config.seeds}
             job.finish(done)
         model = load_finetuned(config.out, config.device, config.precision)

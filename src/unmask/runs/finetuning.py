@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unmask.inference import glyphs
 from unmask.inference.building import spell
 from unmask.inference.model import Model
 from unmask.inference.source import Source
@@ -36,7 +37,7 @@ def network_of(base: Model, task: Task, tuning: Tuning, seed: int, pretrained: b
     """
     torch.manual_seed(seed)
     network = Network(backbone_of(base.shape), task.heads(base.shape))
-    spell(network, base.tokenizer)
+    spell(network, base.tokenizer, glyphs.of(base.network))
     if pretrained:
         learned = base.network.backbone.state_dict()
         # a task may ask for a part of the model alone

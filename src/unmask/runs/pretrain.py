@@ -14,6 +14,7 @@ import torch
 from unmask.config import to_yaml
 from unmask.disk import replace_file
 from unmask.errors import UserError
+from unmask.inference import glyphs
 from unmask.inference.building import network_of, spell
 from unmask.inference.loading import load
 from unmask.inference.model import Model
@@ -26,6 +27,7 @@ from unmask.runs.pretraining import Pretraining, take_over
 from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
+from unmask.text.tokens.glyphs import Glyphs
 from unmask.training.checkpoint import Checkpoints, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement, leave
@@ -108,6 +110,7 @@ def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         leave()
         return {}
     corpus.tokenizer.save(config.out)
+    glyphs.write(trainer.work.network, config.out)
     with _logging(config.out, trainer, done) as log:
         train(trainer, log)
     leave()
@@ -135,7 +138,7 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
     placement = Placement.of(config)
     torch.manual_seed(config.seed)
     network = network_of(config.model, config.objectives.values())
-    spell(network, corpus.tokenizer)
+    spell(network, corpus.tokenizer, _drawn(config, base))
     if base:
         take_over(network, base.network)
     work = Pretraining(
@@ -150,6 +153,14 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
     trainer = Trainer(work, config, placement, Checkpoints(config.out, config.keep))
     refuse_too_large(trainer, config.model, config.length)
     return trainer
+
+
+def _drawn(config: Pretrain, base: Model | None) -> Glyphs | None:
+    """The images that a network reads which goes on: its own, whatever fonts there are by now."""
+    if base:
+        return glyphs.of(base.network)
+    begun = (config.out / glyphs.FILE).is_file() and not config.overwrite
+    return glyphs.read(config.out, config.shape) if begun else None
 
 
 def _plan(config: Pretrain, corpus: Corpus, rows: int) -> Plan:
