@@ -30,7 +30,7 @@ def test_rare_characters_of_large_families_are_left_out():
 
 def test_neighbours_are_of_those_that_were_seen():
     words = ["江", "河", "打", "拍", "海"]
-    rows = np.array([[1, 0.1], [1, 0], [0, 1], [0.1, 1], [1, 0.05]], np.float32)
+    rows = np.array([[1, 0.1], [1, 0], [0, 1], [0.1, 1], [1, 0.02]], np.float32)
     found = nearest(WordVectors(words, rows), ["海", "拍"])
     assert found == {"海": ["河", "江", "打"], "拍": ["打", "江", "河"]}
     assert share(found) == pytest.approx((2 + 1) / 6)
