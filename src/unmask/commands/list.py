@@ -48,6 +48,11 @@ EMBEDDINGS = (
         "The mean of a token's own vector and those of its n-grams of letters",
         "Bojanowski 2016 (1607.04606)",
     ),
+    (
+        "glyph_cnn",
+        "A token's own vector, and for a Chinese character one of its image as a font draws it",
+        "Meng 2019 (Glyce, 1901.10125)",
+    ),
 )
 """What `--model.embedding` can be."""
 
