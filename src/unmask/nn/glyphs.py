@@ -71,6 +71,6 @@ class GlyphCNN(nn.Module):
         """[D, C] of tokens that have an image: the glyph part of their vectors."""
         assert self.places is not None and self.images is not None
         images = self.images.index_select(0, self.places.index_select(0, tokens_D))
-        x = images[:, None].to(self.strokes.weight.dtype) / 255
-        x = F.adaptive_max_pool2d(F.relu(self.strokes(x)), GRID)
+        x = images[:, None].to(self.strokes.weight.dtype).to(memory_format=torch.channels_last) / 255
+        x = F.relu(F.adaptive_max_pool2d(self.strokes(x), GRID))  # in this order and layout a third of the time
         return F.relu(self.grid(self.fewer(x)))[:, :, 0, 0]
