@@ -2,8 +2,9 @@
 
 Rare characters are left out of a text, with every line that holds one. An encoder whose tokens have glyph_cnn is
 trained on the rest with masked_lm, and the characters are added to it as `unmask convert --add-tokens` does it. Then
-the vectors that go into the encoder are asked for the ten that lie nearest to each: how many stand under its radical?
-Beside that: the images' own cosines, the encoder before its training, and chance.
+each is asked for the ten others whose vectors lie nearest: how many stand under its radical? So it is with what the
+CNN reads in an image; with the whole vector that goes into the encoder, which that and the token's own vector make, and
+an unseen character has the mean of all for its own; before and after training. Beside: the images' cosines, and chance.
 
 Radicals are Kangxi's. Unicode has its first 20,902 ideographs in that dictionary's order, and Python's unicodedata the
 character that each of the 214 radicals is: a character's is the last that does not stand behind it.
@@ -31,6 +32,7 @@ from unmask.inference import glyphs
 from unmask.inference.building import network_of, spell
 from unmask.inference.enlarging import with_tokens
 from unmask.inference.model import Model
+from unmask.nn.glyphs import GlyphCNN
 from unmask.static.vectors import WordVectors
 from unmask.text.sources.files import lines
 from unmask.text.tokens.glyphs import characters
@@ -41,6 +43,7 @@ FIRST, LAST = 0x4E00, 0x9FA5
 RARE, FAMILY, NEAREST = 5, 10, 10
 """Occurrences that an unseen character has at most before it is left out; others of its radical that a text has at
 least; and how many neighbours are looked at."""
+IMAGES, READ, WHOLE = "images alone", "what is read in them", "whole vectors"
 
 
 def radical(character: str) -> str | None:
@@ -77,15 +80,21 @@ def chance(words: Iterable[str], unseen: Iterable[str]) -> float:
     return float(np.mean([seen.count(radical(word)) / len(seen) for word in unseen]))
 
 
-def vectors_of(model: Model, unseen: Iterable[str]) -> tuple[WordVectors, WordVectors]:
-    """What goes into an encoder for each drawn character, those that are added too; and their images."""
+def vectors_of(model: Model, unseen: Iterable[str]) -> dict[str, WordVectors]:
+    """Of each drawn character, those that are added too: its image, what is read in it, what goes into an encoder."""
     larger = with_tokens(model, list(unseen))
     images, texts = glyphs.of(larger.network), characters(larger.tokenizer)
     assert images is not None
+    tokens, embedding = torch.from_numpy(images.tokens), larger.encoder.embeddings.tokens  # type: ignore[union-attr]
+    assert isinstance(embedding, GlyphCNN)
     words = [texts[token] for token in images.tokens.tolist()]
     with torch.inference_mode():
-        matrix = larger.encoder.embeddings.tokens(torch.from_numpy(images.tokens))  # type: ignore[operator, union-attr]
-    return WordVectors(words, matrix.numpy()), WordVectors(words, images.images.reshape(len(words), -1).astype(float))
+        found = {
+            IMAGES: torch.from_numpy(images.images).flatten(1).float(),
+            READ: embedding.read(tokens),
+            WHOLE: embedding(tokens),
+        }
+    return {name: WordVectors(words, matrix.numpy()) for name, matrix in found.items()}
 
 
 def shown(found: Mapping[str, list[str]]) -> list[list[str]]:
@@ -96,14 +105,11 @@ def shown(found: Mapping[str, list[str]]) -> list[list[str]]:
     return [[w, str(radical(w)), "".join(found[w]), str(n)] for w, n in zip(first, same, strict=True)]
 
 
-def compared(given: argparse.Namespace, home: Path) -> str:
-    """Leave characters out, train, ask."""
-    text = list(lines(given.text))
-    counts = Counter(character for line in text for character in line if radical(character))
-    unseen = left_out(counts, given.characters)
+def trained(given: argparse.Namespace, unseen: Iterable[str], text: list[str], home: Path) -> Model:
+    """An encoder that never saw the characters."""
     if not (home / "corpus" / "corpus.json").exists():
         kept = [line for line in text if set(unseen).isdisjoint(line)]
-        print(f"left out: {len(unseen)} characters with {1 - len(kept) / len(text):.1%} of the lines", flush=True)
+        print(f"left out: {len(list(unseen))} characters with {1 - len(kept) / len(text):.1%} of the lines", flush=True)
         (home / "text.txt").write_text("\n".join(kept), encoding="utf-8")
         unmask.prepare([str(home / "text.txt")], out=home / "corpus", vocab_size=8192, language="zh")
     model = {"name": "bert-tiny", "dropout": 0.0, "embedding": "glyph_cnn", "glyph_size": given.size, "tied": False}
@@ -111,28 +117,41 @@ def compared(given: argparse.Namespace, home: Path) -> str:
         home / "corpus", out=home / "run", model=model, objective="masked_lm", length=64, batch_size=32,
         steps=given.steps, lr=1e-3, device="cpu", precision="float32",
     )  # fmt: skip
-    after = unmask.load(home / "run", device="cpu")
+    return unmask.load(home / "run", device="cpu")
+
+
+def untrained(model: Model) -> Model:
+    """Another of the same shape, as it begins."""
     torch.manual_seed(1)
-    network = network_of(after.shape, []).eval()
-    spell(network, after.tokenizer, glyphs.of(after.network))
-    before, images = vectors_of(Model(after.source, after.shape, network, after.tokenizer), unseen)
-    unseen = [word for word in unseen if word in images]
-    found = {
-        "images alone": nearest(images, unseen),
-        "glyph_cnn, untrained": nearest(before, unseen),
-        f"glyph_cnn, {given.steps:,} steps": nearest(vectors_of(after, unseen)[0], unseen),
-    }
-    print(f"{len(unseen)} unseen characters, {NEAREST} neighbours each, among {len(images.words) - len(unseen):,}")
-    rows = [
-        ["chance", f"{chance(images.words, unseen):.1%}"],
-        *([name, f"{share(f):.1%}"] for name, f in found.items()),
-    ]
-    last = [*found.values()][-1]
-    return (
-        table(["neighbours by", "with its radical"], rows)
-        + "\n\n"
-        + table(["unseen", "radical", f"nearest after {given.steps:,} steps", "with its radical"], shown(last))
-    )
+    network = network_of(model.shape, []).eval()
+    spell(network, model.tokenizer, glyphs.of(model.network))
+    return Model(model.source, model.shape, network, model.tokenizer)
+
+
+def compared(given: argparse.Namespace, home: Path) -> str:
+    """Leave characters out, train, ask."""
+    text = list(lines(given.text))
+    counts = Counter(character for line in text for character in line if radical(character))
+    unseen = left_out(counts, given.characters)
+    after = trained(given, unseen, text, home)
+    begun, learned, steps = vectors_of(untrained(after), unseen), vectors_of(after, unseen), f"{given.steps:,} steps"
+    unseen = [word for word in unseen if word in begun[IMAGES]]
+    found = {IMAGES: nearest(begun[IMAGES], unseen)}
+    for name in (READ, WHOLE):
+        found |= {
+            f"{name}, untrained": nearest(begun[name], unseen),
+            f"{name}, {steps}": nearest(learned[name], unseen),
+        }
+    return told(found, begun[IMAGES].words, f"{READ}, {steps}")
+
+
+def told(found: Mapping[str, Mapping[str, list[str]]], words: list[str], best: str) -> str:
+    """How many neighbours share a radical by each kind of vector, and ten characters with theirs by one."""
+    unseen = list(found[best])
+    print(f"{len(unseen)} unseen characters, {NEAREST} neighbours each, among {len(words) - len(unseen):,}")
+    shares = [["chance", f"{chance(words, unseen):.1%}"], *([name, f"{share(f):.1%}"] for name, f in found.items())]
+    some = ["unseen", "radical", f"nearest by {best}", "with its radical"]
+    return f"{table(['neighbours by', 'with its radical'], shares)}\n\n{table(some, shown(found[best]))}"
 
 
 def main() -> None:
