@@ -32,7 +32,7 @@ SIZES = {"vocab_size": 150, "width": 24, "layers": 2, "heads": 3, "feed_forward"
 FAMILIES = {
     "bert": "bert-tiny", "roberta": "roberta-tiny", "distilbert": "distilbert-tiny", "modernbert": "modernbert-tiny",
     "electra": "electra-tiny", "albert": "albert-tiny", "gpt2": "gpt2-tiny", "bart": "bart-tiny", "t5": "t5-tiny",
-    "t5-v1.1": "t5-v1.1-tiny", "xlnet": "xlnet-tiny", "longformer": "longformer-tiny",
+    "t5-v1.1": "t5-v1.1-tiny", "xlnet": "xlnet-tiny", "longformer": "longformer-tiny", "mobilebert": "mobilebert-tiny",
 }  # fmt: skip
 
 
@@ -48,8 +48,9 @@ def tokenizer(tokenizers):
 
 
 def shape_of(family="bert", **changes):
-    others = {"embedding_width": 16} if family in ("electra", "albert") else {}
+    others = {"embedding_width": 16} if family in ("electra", "albert", "mobilebert") else {}
     others |= {"head_width": 8} if family.startswith("t5") else {}
+    others |= {"bottleneck": 12} if family == "mobilebert" else {}
     return PRESETS[FAMILIES[family]].model_copy(update={**SIZES, **others, **changes})
 
 

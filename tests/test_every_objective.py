@@ -40,6 +40,9 @@ SHAPES = {
                   attention_dropout=0, positions="none", embedding_norm=False, init_std=0.2),
     "deberta": Shape(family="deberta", vocab_size=1000, width=32, layers=2, heads=2, feed_forward=64, max_length=64,
                      positions="disentangled", segments=0, dropout=0, attention_dropout=0),
+    "mobilebert": Shape(family="mobilebert", vocab_size=1000, width=32, embedding_width=16, bottleneck=24, layers=2,
+                        heads=2, feed_forward=48, feed_forwards=2, max_length=64, activation="relu", norm_kind="none",
+                        dropout=0, attention_dropout=0),
     "elmo-transformer": Shape(family="elmo-transformer", vocab_size=1000, width=64, layers=2, heads=2, feed_forward=64,
                               segments=0, max_length=64, dropout=0, attention_dropout=0),
 }  # fmt: skip
@@ -49,7 +52,9 @@ suited = [
     (name, family)
     for name in sorted(OBJECTIVES)
     for family, shape in SHAPES.items()
-    if shape.flow in OBJECTIVES[name].flows and not (OBJECTIVES[name].one_sided and shape.global_tokens != "none")
+    if shape.flow in OBJECTIVES[name].flows
+    and not (OBJECTIVES[name].one_sided and shape.tells_later)
+    and not (name == "replaced_token_detection" and shape.trigrams)
 ]
 USUAL = {"encoder": "bert", "gru": "gru", "xlnet": "xlnet", "encoder_decoder": "bart", "elmo": "elmo"}
 """Of a flow, the shape in which it is tested where one is enough."""

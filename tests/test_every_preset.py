@@ -18,7 +18,7 @@ from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 
 SMALL = {"width": 32, "embedding_width": 16, "filters": 64, "layers": 2, "decoder_layers": 2, "heads": 2,
-         "head_width": 16, "feed_forward": 64, "max_length": 64, "vocab_size": 120}  # fmt: skip
+         "head_width": 16, "bottleneck": 16, "feed_forward": 64, "max_length": 64, "vocab_size": 120}  # fmt: skip
 
 
 def smaller(shape: Shape) -> Shape:
@@ -43,7 +43,9 @@ def suits(shape: Shape, name: str) -> bool:
     """By the flow of data; a token that sees all tells those that read from the left."""
     cls = OBJECTIVES[name]
     dropped = shape.dropout or shape.attention_dropout or name != "contrastive"
-    return shape.flow in cls.flows and bool(dropped) and not (cls.one_sided and shape.global_tokens != "none")
+    told = cls.one_sided and shape.tells_later
+    too_wide = name == "replaced_token_detection" and shape.trigrams
+    return shape.flow in cls.flows and bool(dropped) and not told and not too_wide
 
 
 @each

@@ -65,6 +65,11 @@ LONGFORMER = ROBERTA.model_copy(
 SHAPES |= {"longformer": LONGFORMER}
 DEBERTA = BERT.model_copy(update={"family": "deberta", "positions": "disentangled", "dropout": 0.2})
 SHAPES |= {"deberta": DEBERTA}
+MOBILEBERT = BERT.model_copy(
+    update={"family": "mobilebert", "embedding_width": 16, "bottleneck": 12, "feed_forwards": 3, "activation": "relu",
+            "norm_kind": "none"}
+)  # fmt: skip
+SHAPES |= {"mobilebert": MOBILEBERT}
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +261,9 @@ def test_settings_of_older_versions_are_understood():
         ("deberta", {"max_relative_positions": 64}, "max_relative_positions 64"),
         ("deberta", {"embedding_size": 16}, "embedding_size 16"),
         ("deberta", {"attention_head_size": 16}, "attention_head_size 16"),
+        ("mobilebert", {"normalization_type": "layer_norm"}, "normalization_type 'layer_norm'"),
+        ("mobilebert", {"use_bottleneck_attention": True}, "use_bottleneck_attention True"),
+        ("mobilebert", {"trigram_input": False}, "trigram_input False"),
         ("deberta", {"conv_kernel_size": 3, "conv_act": "gelu"}, "conv_kernel_size 3: the convolution"),
     ],
 )
@@ -310,6 +318,7 @@ OPENED_BY = {
     "distilbert": ["AutoModelForMaskedLM"],
     "longformer": ["AutoModelForMaskedLM"],
     "deberta": ["AutoModelForMaskedLM"],
+    "mobilebert": ["AutoModelForMaskedLM", "MobileBertForPreTraining"],
 }
 POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -352,6 +361,12 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         "roberta": ["RobertaForMaskedLM", "RobertaModel", "RobertaForTokenClassification"],
         "distilbert": ["DistilBertForMaskedLM", "DistilBertModel", "DistilBertForTokenClassification"],
         "longformer": ["LongformerForMaskedLM", "LongformerModel", "LongformerForTokenClassification"],
+        "mobilebert": [
+            "MobileBertForPreTraining",
+            "MobileBertForMaskedLM",
+            "MobileBertModel",
+            "MobileBertForTokenClassification",
+        ],
         "deberta": ["DebertaV2ForMaskedLM", "DebertaV2Model", "DebertaV2ForSequenceClassification"],
     }[family]
     heads = {
@@ -392,6 +407,7 @@ RULES_HEADS = {
     "distilbert": {"masked_lm"},
     "longformer": {"masked_lm"},
     "deberta": {"masked_lm"},
+    "mobilebert": {"masked_lm", "next_sentence"},
 }
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
@@ -556,7 +572,7 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
 
 @pytest.mark.parametrize(
     "family, kind",
-    [*itertools.product((*LIKE_BERT, "modernbert", "xlnet", "deberta"), ("classify", "tag")),
+    [*itertools.product((*LIKE_BERT, "modernbert", "xlnet", "deberta", "mobilebert"), ("classify", "tag")),
      ("modernbert", "mean"), ("gpt2", "last"), ("gpt2", "tag")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
@@ -571,7 +587,7 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
     theirs, info = getattr(transformers, cls).from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert theirs.config.id2label == dict(enumerate(LABELS))
-    poolerless = family in ("roberta", "longformer") or (kind == "tag" and family in ("bert", "albert"))
+    poolerless = family in ("roberta", "longformer") or (kind == "tag" and family in ("bert", "albert", "mobilebert"))
     assert any(note.startswith("no pooler") for note in notes) == poolerless
     read = {"tag": np.arange(20), "last": np.array([19])}
     ids, index = torch.arange(2, 22), read.get(kind, np.array([0]))

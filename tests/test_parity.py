@@ -45,6 +45,10 @@ DISTILBERT = BERT.model_copy(update={"family": "distilbert", "segments": 0})
 LONGFORMER = ROBERTA.model_copy(
     update={"family": "longformer", "window": 8, "global_every": 0, "global_tokens": "first", "max_length": 600}
 )
+MOBILEBERT = BERT.model_copy(
+    update={"family": "mobilebert", "embedding_width": 20, "bottleneck": 32, "feed_forwards": 3, "activation": "relu",
+            "norm_kind": "none"}
+)  # fmt: skip
 MASKED_LM = {
     "modernbert": "ModernBertForMaskedLM",
     "roberta": "RobertaForMaskedLM",
@@ -59,6 +63,7 @@ DEBERTA = BERT.model_copy(
 WIDER = {"width": 64, "layers": 2, "heads": 2, "feed_forward": 96, "max_length": 700, "segments": 2}
 PAIRS = {
     "bert": ("BertForPreTraining", "next_sentence", "seq_relationship_logits"),
+    "mobilebert": ("MobileBertForPreTraining", "next_sentence", "seq_relationship_logits"),
     "albert": ("AlbertForPreTraining", "sentence_order", "sop_logits"),
 }
 """Their class with two heads, our name of the second and theirs of what it says."""
@@ -69,6 +74,8 @@ CASES = {
     "bert without segments": (BERT, [7, 31, 1, 64, 12]),
     "albert": (ALBERT, [7, 31, 1, 64, 12]),
     "albert, larger": (ALBERT.model_copy(update=LARGER), [64, 1, 40]),
+    "mobilebert": (MOBILEBERT, [7, 31, 1, 64, 12]),
+    "mobilebert, larger": (MOBILEBERT.model_copy(update={**LARGER, "bottleneck": 48, "feed_forwards": 1}), [64, 1, 40]),
     "roberta": (ROBERTA, [7, 31, 1, 64, 12]),
     "roberta, larger": (ROBERTA.model_copy(update=LARGER), [64, 1, 40]),
     "roberta without segments": (ROBERTA, [7, 31, 1, 64, 12]),
@@ -117,6 +124,8 @@ def network_of(shape):
         for name, parameter in network.named_parameters():
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.normal_(centre, 0.12 if shape.width < 96 else 0.08)  # as large as float32 bears
+        if shape.trigrams:  # theirs take what pads a shorter text for the token behind its last
+            network.backbone.embeddings.tokens.weight[PAD] = 0
     return network
 
 

@@ -70,6 +70,8 @@ PAPERS: dict[str, str] = {
     "transformer-xl-mini": "in proportion to Dai 2019",
     "transformer-xl-base": "Dai 2019 (1901.02860)",
     "transformer-xl-large": "Dai 2019 (1901.02860)",
+    "mobilebert-tiny": "in proportion to Sun 2020",
+    "mobilebert-base": "Sun 2020 (2004.02984)",
     "deberta-v3-tiny": "in proportion to He 2021",
     "deberta-v3-mini": "in proportion to He 2021",
     "deberta-v3-xsmall": "He 2021 (2111.09543), its release",

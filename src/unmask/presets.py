@@ -21,6 +21,7 @@ release's, mini and tiny follow their proportions.
 GRU: Kiros 2015 (1506.06726: large, the uni-skip of skip-thoughts); tiny and mini are as wide as BERT's.
 XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tiny and mini are BERT's.
 Transformer-XL: Dai 2019 (1901.02860, WikiText-103: base, its table's 151M, and large); tiny and mini are BERT's.
+MobileBERT: Sun 2020 (2004.02984: base, its 25.3M); tiny follows its proportions.
 DeBERTa: He 2021 (2111.09543: large, base, small, xsmall, its third version); tiny and mini are BERT's.
 """
 
@@ -144,6 +145,13 @@ def _elmo_transformer(layers: int, width: int, filters: int = 2048) -> Shape:
     )  # fmt: skip
 
 
+def _mobilebert(layers: int, width: int) -> Shape:
+    return Shape(
+        family="mobilebert", layers=layers, width=width, embedding_width=width // 4, bottleneck=width // 4, heads=4,
+        feed_forward=width, feed_forwards=4, norm_kind="none", activation="relu", dropout=0.0,
+    )  # fmt: skip
+
+
 def _deberta(layers: int, width: int) -> Shape:
     return Shape(
         family="deberta", vocab_size=128100, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
@@ -219,6 +227,8 @@ PRESETS: dict[str, Shape] = {
     "transformer-xl-mini": _transformer_xl(4, 256, 4, 1024),
     "transformer-xl-base": _transformer_xl(16, 410, 10, 2100),
     "transformer-xl-large": _transformer_xl(18, 1024, 16, 4096, dropout=0.2, attention_dropout=0.2),
+    "mobilebert-tiny": _mobilebert(4, 128),
+    "mobilebert-base": _mobilebert(24, 512),
     "deberta-v3-tiny": _deberta(2, 128),
     "deberta-v3-mini": _deberta(4, 256),
     "deberta-v3-xsmall": _deberta(12, 384),

@@ -1,7 +1,8 @@
 """Our names of weights and Hugging Face's, by a table per family that reads in both directions: `Family.rules`.
 
-``#`` stands for a layer's number. ``{query,key,value}``: what we hold as one matrix is stored as several, joined along
-the first dimension. Every row names a module, whose ``weight`` and ``bias`` keep their names, or one weight whole.
+``#`` stands for a layer's number, and a second one for that of a part of it. ``{query,key,value}``: what we hold as one
+matrix is stored as several, joined along the first dimension. Every row names a module, whose ``weight`` and ``bias``
+keep their names, or one weight whole.
 
 At its end marks may say what to do for the form they hold it in, one after another. ``^T``: turn it over. ``^H``: part
 its columns by heads, [D, H*W] as [D, H, W]. ``^1``: give it one more dimension, of 1. ``^+2``: put it behind two rows
@@ -30,8 +31,9 @@ def theirs(family: str, ours: str) -> tuple[str, ...]:
     pattern, leaf = _rule(family, ours)
     if pattern is None:
         return ()
-    number = re.search(r"\.(\d+)\.", ours)
-    pattern = pattern.split("^")[0].replace("#", number[1] if number else "")
+    pattern = pattern.split("^")[0]
+    for number in re.findall(r"\.(\d+)(?=\.)", ours):
+        pattern = pattern.replace("#", number, 1)
     stem, _, parts = pattern.rstrip("}").partition("{")
     return tuple(f"{stem}{part}{leaf}" for part in parts.split(","))
 

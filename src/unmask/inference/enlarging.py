@@ -108,7 +108,7 @@ def _by_token(network: Network) -> Iterator[str]:
         if isinstance(module, nn.Embedding) and path.endswith("embeddings.tokens"):
             yield f"{path}.weight"
         if isinstance(module, VocabularyHead):
-            yield from (f"{path}.vocabulary", f"{path}.bias")
+            yield from (f"{path}.vocabulary", f"{path}.bias", f"{path}.beside")
 
 
 def _beside_letters(network: Network, size: int, grown: Grown, pictures: Glyphs | None) -> Iterator[tuple[str, Tensor]]:

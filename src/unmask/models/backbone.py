@@ -7,6 +7,7 @@ from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
 from unmask.models.longformer import Longformer
+from unmask.models.mobilebert import MobileBERT
 from unmask.models.shape import Shape
 from unmask.models.transformer_xl import TransformerXL
 from unmask.models.xlnet import XLNet
@@ -22,7 +23,7 @@ FLOWS: dict[str, type[Backbone]] = {
     "elmo": Elmo,
 }
 "By `Shape.flow`."
-OF_FAMILIES: dict[str, type[Backbone]] = {"longformer": Longformer}
+OF_FAMILIES: dict[str, type[Backbone]] = {"longformer": Longformer, "mobilebert": MobileBERT}
 "Files of families that can be asked what others of their flow can."
 
 

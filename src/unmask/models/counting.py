@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, RELATIVE, SPAN, Shape
+from unmask.models.pieces import RELATIVE
+from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, SPAN, Shape
 from unmask.text.tokens.spelling import LETTERS
 
 
@@ -14,6 +15,8 @@ def parameters(shape: Shape) -> int:
         return _by_distance(shape)
     if shape.flow == "elmo":
         return of_tokens(shape) + _elmo(shape)
+    if shape.family == "mobilebert":
+        return of_tokens(shape) + _mobilebert(shape)
     stacks = [_stack(shape, shape.layers, sublayers=2)]
     if shape.decoder_layers:
         stacks.append(_stack(shape, shape.decoder_layers, sublayers=3))
@@ -69,6 +72,17 @@ def of_tokens(shape: Shape) -> int:
     convolutions = sum(count * (wide * LETTER_WIDTH + 1) for wide, count in shape.convolutions.items())
     highways = 2 * HIGHWAYS * shape.filters * (shape.filters + 1)
     return LETTERS * LETTER_WIDTH + convolutions + highways + shape.token_width * (shape.filters + 1)
+
+
+def _mobilebert(shape: Shape) -> int:
+    """Places, segments and norm as wide as the states, trigrams; each layer's ways in and out, and what is between."""
+    wide, narrow, across = shape.width, shape.bottleneck or 0, shape.heads * shape.width_per_head
+    norm = 2 if shape.norm_kind != "rms" else 1
+    first = wide * (shape.max_length + shape.segments + 3 * shape.token_width + 1 + norm * shape.embedding_norm)
+    ways = 2 * narrow * (wide + 1 + norm) + wide * (narrow + 1 + norm)
+    attention = 2 * across * (narrow + 1) + across * (wide + 1) + narrow * (across + 1 + norm)
+    feed_forward = shape.feed_forward * (narrow + 1) + narrow * (shape.feed_forward + 1 + norm)
+    return first + shape.layers * (ways + attention + shape.feed_forwards * feed_forward)
 
 
 def _glyphs(shape: Shape) -> int:

@@ -10,6 +10,7 @@ from unmask.models.shape import Shape
 from unmask.models.stack import Stack
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Block
+from unmask.nn.bottleneck import BottleneckBlock
 from unmask.nn.network import Backbone
 from unmask.nn.past import Past
 
@@ -17,7 +18,7 @@ from unmask.nn.past import Past
 class Encoder(Stack, Backbone):
     """Sequences of T tokens to states [T, D]."""
 
-    block: ClassVar[type[Block]] = Block
+    block: ClassVar[type[Block | BottleneckBlock]] = Block
 
     def __init__(self, shape: Shape):
         super().__init__(shape, shape.layers, self.block, shape.causal)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from unmask.config import Config
+from unmask.models.pieces import OF_ONE_PIECE, RELATIVE
 
 BUCKETS = 32
 """Of distances, as in every T5."""
@@ -16,33 +17,6 @@ SPAN = 256
 LETTER_WIDTH, HIGHWAYS = 16, 2
 SHARES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 16, 7: 32}
 """Of 64 filters of a char_cnn those of each width: ELMo's 2,048 are 32, 32, 64, 128, 256, 512 and 1,024."""
-
-OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
-    "gru": (
-        {"family", "vocab_size", "width", "embedding_width", "layers", "max_length", "dropout", "tied"},
-        {"heads": 1, "feed_forward": 1, "segments": 0, "attention_dropout": 0.0},
-    ),
-    "elmo": (
-        {"family", "vocab_size", "embedding", "filters", "ngram_buckets", "glyph_channels", "glyph_size",
-         "font", "width", "layers", "feed_forward", "max_length", "dropout", "tied", "init_std"},
-        {"heads": 1, "segments": 0, "attention_dropout": 0.0, "positions": "none", "embedding_norm": False},
-    ),
-    "xlnet": (
-        {"family", "vocab_size", "width", "layers", "heads", "feed_forward", "activation", "max_length", "dropout",
-         "attention_dropout", "activation_dropout", "norm_eps", "init_std"},
-        {"positions": "relative", "embedding_norm": False},
-    ),
-    "transformer_xl": (
-        {"family", "vocab_size", "width", "layers", "heads", "feed_forward", "activation", "max_length", "dropout",
-         "attention_dropout", "activation_dropout", "norm_eps", "tied", "init_std"},
-        {"positions": "relative", "embedding_norm": False, "embedding_scale": "input", "causal": True, "segments": 0},
-    ),
-}  # fmt: skip
-"""Families whose one file of `models` builds all parts in: what may vary, and what else is not as by default."""
-
-RELATIVE = tuple(name for name, (_, others) in OF_ONE_PIECE.items() if others.get("positions") == "relative")
-"""Those of them whose positions are distances."""
-
 
 Window = Annotated[int, Field(ge=2)]
 
@@ -56,7 +30,7 @@ class Shape(Config):
     # fmt: off
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
-        "elmo-transformer", "roberta", "distilbert", "longformer",
+        "elmo-transformer", "roberta", "distilbert", "longformer", "mobilebert",
         "transformer_xl", "deberta",
     ] = Field(
         "bert", description="Whose names and parts it has in Hugging Face, which knows no gru, elmo and transformer_xl"
@@ -100,6 +74,10 @@ class Shape(Config):
     feed_forward: int = Field(
         3072, ge=1, description="Width inside the feed-forward sublayer; of a recurrent elmo its cells"
     )
+    bottleneck: int | None = Field(
+        None, ge=8, description="Of a mobilebert the width within its layers, of their heads too (Sun 2020)"
+    )
+    feed_forwards: int = Field(1, ge=1, le=16, description="Of a mobilebert the feed-forwards of a layer")
     max_length: int = Field(512, ge=8, description="Longest sequence, special tokens included")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
@@ -113,7 +91,10 @@ class Shape(Config):
     norm: Literal["after", "before"] = Field(
         "after", description="Norm after each sublayer's sum, or before each sublayer"
     )
-    norm_kind: Literal["layer", "rms"] = Field("layer", description="LayerNorm, or RMSNorm (Zhang 2019)")
+    norm_kind: Literal["layer", "rms", "none"] = Field(
+        "layer",
+        description="LayerNorm, or RMSNorm (Zhang 2019); none: a weight and a bias for each number (Sun 2020)",
+    )
     norm_eps: float = Field(1e-12, gt=0, description="Epsilon of norms")
     embedding_norm: bool = Field(True, description="A norm after the embeddings")
     embedding_scale: Literal["none", "input", "output"] = Field(
@@ -154,8 +135,9 @@ class Shape(Config):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
-        if self.head_width is None and self.width % self.heads:
-            raise ValueError(f"heads must divide the width; {self.heads} does not divide {self.width}")
+        across = self.bottleneck or self.width
+        if self.head_width is None and across % self.heads:
+            raise ValueError(f"heads must divide the width; {self.heads} does not divide {across}")
         if self.positions == "rotary" and self.width_per_head % 2:
             raise ValueError("rotary positions need an even width per head")
         if self.positions == "relative" and self.width % 2:
@@ -210,6 +192,23 @@ class Shape(Config):
         return self
 
     @model_validator(mode="after")
+    def _works_in_bottlenecks(self) -> Self:
+        fits: dict[str, Any] = {"bottleneck": None, "feed_forwards": 1}
+        if self.family == "mobilebert":
+            if self.bottleneck is None:
+                raise ValueError("bottleneck none does not go with family mobilebert; 128 would fit")
+            if self.token_width > self.width:
+                raise ValueError(f"embedding_width {self.token_width} is above width {self.width}, which would fit")
+            fits = {
+                "positions": "learned", "norm": "after", "gated": False, "causal": False, "decoder_layers": 0,
+                "layer_sharing": "none", "embedding_scale": "none", "window": None, "bias": True,
+            }  # fmt: skip
+        for part, fit in fits.items():
+            if (found := getattr(self, part)) != fit:
+                raise ValueError(f"{part} {found} does not go with family {self.family}; {fit} would fit")
+        return self
+
+    @model_validator(mode="after")
     def _can_answer(self) -> Self:
         if self.embedding != "subword" and self.tied:
             raise ValueError(f"with a {self.embedding} there is no matrix of tokens to answer by; tied false would fit")
@@ -223,9 +222,25 @@ class Shape(Config):
         return self.embedding_width or (self.width // 2 if self.flow == "elmo" else self.width)
 
     @property
+    def trigrams(self) -> bool:
+        """Whether states are made of each token's vector and its neighbours', so that a token is told of the next."""
+        return self.family == "mobilebert"
+
+    @property
+    def tells_later(self) -> bool:
+        """Whether something tells a token of those behind it, whatever attention hides."""
+        return self.global_tokens != "none" or self.trigrams
+
+    @property
+    def answer_width(self) -> int:
+        """Width of what a masked token is read off: of the vectors of tokens, and of a mobilebert more beside them."""
+        return self.width if self.family == "mobilebert" else self.token_width
+
+    @property
     def width_per_head(self) -> int:
         """Of queries, keys and values."""
-        return self.head_width or (self.width // 2 if self.flow == "elmo" else self.width) // self.heads
+        across = self.bottleneck or (self.width // 2 if self.flow == "elmo" else self.width)
+        return self.head_width or across // self.heads
 
     @property
     def convolutions(self) -> dict[int, int]:

@@ -35,18 +35,21 @@ class Stack(nn.Module):
         super().__init__()
         self.shape, self.causal = shape, causal
         before = shape.norm == "before"
+        # trigrams make states of vectors of tokens, others that are narrower are made so behind all embeddings
+        first = shape.width if shape.trigrams else shape.token_width
         self.embeddings = Embeddings(
             _tokens(shape) if owns_tokens else None,
-            shape.token_width,
+            first,
             shape.max_length if shape.positions == "learned" else 0,
             shape.segments if owns_tokens else 0,
-            _norm(shape, shape.token_width) if shape.embedding_norm else nn.Identity(),
+            _norm(shape, first) if shape.embedding_norm else nn.Identity(),
             shape.dropout,
             math.sqrt(shape.width) if shape.embedding_scale == "input" else 1.0,
+            nn.Linear(3 * shape.token_width, shape.width) if shape.trigrams else None,
         )
-        wider = shape.token_width != shape.width
-        self.projection = nn.Linear(shape.token_width, shape.width, bias=shape.bias) if wider else nn.Identity()
-        normed = shape.embedding_norm and not wider
+        wider = first != shape.width
+        self.projection = nn.Linear(first, shape.width, bias=shape.bias) if wider else nn.Identity()
+        normed = shape.embedding_norm and not wider and before
         self.distances = _distances(shape)
         disentangled = shape.positions == "disentangled"
         self.distances_norm = _norm(shape) if disentangled else nn.Identity()
@@ -173,4 +176,6 @@ def block_shape(shape: Shape, layer: int, causal: bool) -> BlockShape:
         window=shape.window_of(layer),
         causal=causal,
         scale=_scale(shape),
+        bottleneck=shape.bottleneck,
+        feed_forwards=shape.feed_forwards,
     )

@@ -40,6 +40,8 @@ class BlockShape:
     window: int | None
     causal: bool
     scale: float | None  # of attention's scores; None: 1 / sqrt(head_width)
+    bottleneck: int | None = None  # width inside the layer; None: the model's
+    feed_forwards: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from unmask.nn.batch import Sequences
 from unmask.nn.dropout import Dropout
+from unmask.nn.layout import Layout
 
 
 class Embeddings(nn.Module):
@@ -23,6 +24,7 @@ class Embeddings(nn.Module):
         norm: of the sum.
         dropout: after it.
         scale: what a token's vector is multiplied by.
+        trigrams: makes a state of each token's vector and its neighbours' on either side; none: the vector is one.
     """
 
     def __init__(
@@ -34,12 +36,13 @@ class Embeddings(nn.Module):
         norm: nn.Module,
         dropout: float,
         scale: float = 1.0,
+        trigrams: nn.Linear | None = None,
     ):
         super().__init__()
         self.tokens = tokens
         self.positions = nn.Embedding(positions, width) if positions else None
         self.segments = nn.Embedding(segments, width) if segments else None
-        self.norm, self.dropout, self.scale = norm, Dropout(dropout), scale
+        self.norm, self.dropout, self.scale, self.trigrams = norm, Dropout(dropout), scale, trigrams
 
     def forward(self, sequences: Sequences, vocabulary_VD: Tensor | None = None) -> Tensor:
         """The sum of a token's embeddings, normed."""
@@ -50,6 +53,8 @@ class Embeddings(nn.Module):
             x_TD = self.tokens(sequences.tokens)
         if self.scale != 1:
             x_TD = x_TD * self.scale
+        if self.trigrams is not None:
+            x_TD = self.trigrams(with_neighbours(x_TD, sequences.layout))
         if self.positions is not None:
             x_TD = x_TD + look_up(self.positions.weight, sequences.positions)
         if self.segments is not None:
@@ -59,6 +64,14 @@ class Embeddings(nn.Module):
             x_TD = x_TD + look_up(self.segments.weight, segments)
         dropped: Tensor = self.dropout(self.norm(x_TD))
         return dropped
+
+
+def with_neighbours(x_TE: Tensor, layout: Layout) -> Tensor:
+    """[T, 3 E] the next token's vector, its own and the last one's; zeros where a sequence ends (Sun 2020, §3.4)."""
+    borders = layout.cu_seqlens.long()
+    after = torch.cat([x_TE[1:], x_TE[:1]]).index_fill(0, borders[1:] - 1, 0)
+    before = torch.cat([x_TE[-1:], x_TE[:-1]]).index_fill(0, borders[:-1], 0)
+    return torch.cat([after, x_TE, before], -1)
 
 
 class TokenEmbedding(nn.Embedding):

@@ -20,6 +20,8 @@ class Sizes(Protocol):
     @property
     def token_width(self) -> int: ...  # noqa: D102
     @property
+    def answer_width(self) -> int: ...  # noqa: D102
+    @property
     def vocab_size(self) -> int: ...  # noqa: D102
     @property
     def norm_eps(self) -> float: ...  # noqa: D102
@@ -53,17 +55,25 @@ class VocabularyHead(nn.Module):
 
 
 class MaskedLMHead(VocabularyHead):
-    """Dense to the width of tokens, the model's activation (GELU), norm, and the vocabulary (Devlin 2018)."""
+    """Dense to the width of tokens, the model's activation (GELU), norm, and the vocabulary (Devlin 2018).
+
+    Where answers are wider than the vectors of tokens, more of each token's matrix stands in ``beside`` (Sun 2020).
+    """
 
     def __init__(self, sizes: Sizes):
         super().__init__(sizes)
         self.activation = ACTIVATIONS[sizes.activation]
-        self.dense = nn.Linear(sizes.width, sizes.token_width, bias=sizes.bias)
-        self.norm = LayerNorm(sizes.token_width, sizes.norm_eps, bias=sizes.bias)
+        self.dense = nn.Linear(sizes.width, sizes.answer_width, bias=sizes.bias)
+        self.norm = LayerNorm(sizes.answer_width, sizes.norm_eps, bias=sizes.bias)
+        more = sizes.answer_width - sizes.token_width
+        self.beside = nn.Parameter(0.02 * torch.randn(sizes.vocab_size, more)) if more else None
 
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
-        return self.scores(self.norm(self.activation(self.dense(states_MD))))
+        said = self.norm(self.activation(self.dense(states_MD)))
+        if self.beside is None:
+            return self.scores(said)
+        return F.linear(said, torch.cat([self.vocabulary, self.beside], 1), self.bias)
 
 
 class CausalLMHead(VocabularyHead):

@@ -1,4 +1,5 @@
-"""LayerNorm (Ba 2016, 1607.06450) and RMSNorm (Zhang 2019, 1910.07467); gradients are right in bfloat16 everywhere."""
+"""LayerNorm (Ba 2016, 1607.06450), RMSNorm (Zhang 2019, 1910.07467) and what stands where there is none (Sun 2020,
+2004.02984); gradients are right in bfloat16 everywhere."""
 
 from __future__ import annotations
 
@@ -8,12 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Kind = Literal["layer", "rms"]
+Kind = Literal["layer", "rms", "none"]
 
 
 def norm_of(kind: Kind, width: int, eps: float, bias: bool) -> nn.Module:
     """A norm by its name."""
+    if kind == "none":
+        return NoNorm(width)
     return LayerNorm(width, eps, bias=bias) if kind == "layer" else RMSNorm(width, eps)
+
+
+class NoNorm(nn.Module):
+    """A weight and a bias for each number, with nothing measured: as fast as it gets (Sun 2020, §3.3)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[…, D] to […, D]."""
+        if x.dtype == torch.bfloat16 and not x.is_cuda:  # whose gradients torch would add up in bfloat16
+            return (x.float() * self.weight.float() + self.bias.float()).to(x.dtype)
+        return x * self.weight + self.bias
 
 
 class RMSNorm(nn.Module):

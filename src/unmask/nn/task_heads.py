@@ -169,6 +169,7 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "distilbert": ReluHead,
         "longformer": TanhHead,
         "deberta": ContextHead,
+        "mobilebert": PoolerHead,
     }
     return heads.get(sizes.family, Head)(sizes, labels, pool)
 

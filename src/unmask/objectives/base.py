@@ -104,6 +104,8 @@ class Objective(Config):
                 "a global token sees all and is seen by all, so that none is hidden from those before it; "
                 "--model.global-tokens none would fit"
             )
+        if self.one_sided and shape.trigrams:
+            raise ValueError("a mobilebert's trigrams tell of the next token, so that none is hidden; bert would fit")
 
     def model(self, shape: Shape) -> Shape:
         """The model that is asked for, with what this objective needs of it."""

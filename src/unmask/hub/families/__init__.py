@@ -9,6 +9,7 @@ from unmask.hub.families import (
     electra,
     gpt2,
     longformer,
+    mobilebert,
     modernbert,
     roberta,
     t5,
@@ -30,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "distilbert": distilbert.FAMILY,
     "longformer": longformer.FAMILY,
     "deberta": deberta.FAMILY,
+    "mobilebert": mobilebert.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 
