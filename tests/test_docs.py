@@ -191,6 +191,8 @@ def test_a_recipe_fits_the_schema_and_trains(recipe, mine, tmp_path):
     tiny |= {"gru": {"model.embedding_width": 16}, "elmo": {"model.feed_forward": 32, "model.filters": 64}}.get(
         config.model.flow, {"model.heads": 2, "model.feed_forward": 32}
     )
+    if config.model.bottleneck:
+        tiny |= {"model.embedding_width": 16, "model.bottleneck": 16}
     if config.model.decoder_layers:
         tiny |= {"model.decoder_layers": 2}
     small = {
