@@ -1,6 +1,7 @@
 """Models by name: ``bert-base``, ``modernbert-mini``, …
 
 BERT: Devlin 2018 (1810.04805: base, large) and Turc 2019 (1908.08962: tiny, mini, small).
+UniLM: Dong 2019 (1905.03197: large, and its release's base), which is a BERT with a cased vocabulary.
 RoBERTa: Liu 2019 (1907.11692: base, large); tiny, mini and small are BERT's. All segments have one vector, as Hugging
 Face's have.
 DistilBERT: Sanh 2019 (1910.01108: base); tiny and mini are BERT's.
@@ -13,6 +14,7 @@ GPT-2: Radford 2019 (small, medium); tiny and mini are BERT's.
 Longformer: Beltagy 2020 (2004.05150: base, large); tiny and mini are BERT's, with windows of an eighth of 1,024 tokens
 and of a quarter.
 BART: Lewis 2019 (1910.13461: base, large); tiny and mini are BERT's, twice.
+MASS: Song 2019 (1905.02450: base), which is a BART of the paper's sizes; tiny follows its proportions.
 T5: Raffel 2019 (1910.10683: small, base) and Tay 2021 (Scale Efficiently, 2109.10686: tiny, mini). Version 1.1 (gated
 as in Shazeer 2020, 2002.05202; no dropout in pre-training, a vocabulary matrix of its own to answer by) has the
 release's small and base; tiny and mini follow their proportions.
@@ -35,6 +37,10 @@ from unmask.models.shape import Shape
 
 def _bert(layers: int, width: int) -> Shape:
     return Shape(layers=layers, width=width, heads=width // 64, feed_forward=4 * width)
+
+
+def _unilm(layers: int, width: int) -> Shape:
+    return _bert(layers, width).model_copy(update={"vocab_size": 28996})
 
 
 def _roberta(layers: int, width: int) -> Shape:
@@ -87,6 +93,11 @@ def _bart(layers: int, width: int) -> Shape:
         family="bart", vocab_size=50265, layers=layers, decoder_layers=layers, width=width, heads=width // 64,
         feed_forward=4 * width, max_length=1024, norm_eps=1e-5, segments=0, activation_dropout=0.1,
     )  # fmt: skip
+
+
+def _mass(layers: int, width: int) -> Shape:
+    others = {"vocab_size": 60000, "heads": width // 128, "activation_dropout": 0.0}
+    return _bart(layers, width).model_copy(update=others)
 
 
 T5 = Shape(
@@ -165,6 +176,8 @@ PRESETS: dict[str, Shape] = {
     "bert-small": _bert(4, 512),
     "bert-base": _bert(12, 768),
     "bert-large": _bert(24, 1024),
+    "unilm-base": _unilm(12, 768),
+    "unilm-large": _unilm(24, 1024),
     "roberta-tiny": _roberta(2, 128),
     "roberta-mini": _roberta(4, 256),
     "roberta-small": _roberta(4, 512),
@@ -201,6 +214,8 @@ PRESETS: dict[str, Shape] = {
     "bart-mini": _bart(4, 256),
     "bart-base": _bart(6, 768),
     "bart-large": _bart(12, 1024),
+    "mass-tiny": _mass(2, 128),
+    "mass-base": _mass(6, 1024),
     "t5-tiny": _t5(4, 256, 1024, 4, 64),
     "t5-mini": _t5(4, 384, 1536, 8, 64),
     "t5-small": _t5(6, 512, 2048, 8, 64),
