@@ -72,8 +72,8 @@ is the same, byte by byte.
 {markdown(sorted(rows.items()))}
 
 MASS and UniLM are the architectures of `bart` and `bert` in sizes of their own, trained otherwise. What transformers
-does not have is held to what it must be instead: in `tests/test_transformer_xl.py` segments that are read with memory are
-one long pass, in `tests/test_elmo.py` each direction is blind to the other, and both its LSTMs are torch's.
+does not have is held to what it must be instead: in `tests/test_transformer_xl.py` segments that are read with memory
+are one long pass, in `tests/test_elmo.py` each direction is blind to the other, and both its LSTMs are torch's.
 """
 
 
