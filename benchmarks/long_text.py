@@ -1,10 +1,14 @@
-"""What long texts cost: local attention, full attention in a model of the same size, Hugging Face's Longformer.
+"""What long texts cost: local attention, buckets, full attention in a model of the same size, and Hugging Face.
 
 Every turn is the same number of tokens, as many sequences as these make: of 512 tokens or of 16,384. Tokens a second,
 and the most memory the process held, forward and backward or (`--encode`) forward alone, without heads, in float32.
 What would need more memory than the machine has is left out. The peer needs `pip install unmask[benchmark]`.
 
     python benchmarks/long_text.py [--lengths 512,1024,4096,16384] [--models mini] [--encode] [--rounds 3]
+    python benchmarks/long_text.py --depths 2,6,12 [--lengths 4096]
+
+With `--depths` it is memory by layers: of a Reformer, whose states are rebuilt, of the same with all of them kept, of
+Hugging Face's, and of full attention.
 """
 
 from __future__ import annotations
@@ -22,15 +26,20 @@ TOKENS = 16384  # a turn
 VOCABULARY = 8192
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "base": (12, 768)}  # layers, width; heads are 64 wide
 WINDOW, LOCAL = 512, 128  # of a Longformer, and of ModernBERT's layers
+CHUNK, HASHES = 64, 4  # of a Reformer
 KINDS = {
     "full attention": "every token sees its whole text",
     "longformer": f"a window of {WINDOW}, and the first token global",
     f"window {LOCAL}": f"a window of {LOCAL} alone, as in most of ModernBERT's layers",
     "Hugging Face's Longformer": f"a window of {WINDOW}, and the first token global",
+    "reformer": f"chunks of {CHUNK} tokens, near or alike in one of {HASHES} rounds, in turn; states rebuilt",
+    "Hugging Face's Reformer": "the same",
 }
+KEPT = "reformer, states kept"
+OF_DEPTHS = ("reformer", KEPT, "Hugging Face's Reformer", "full attention")
 
 
-def ours(kind: str, model: str, length: int, backward: bool) -> Run:
+def ours(kind: str, model: str, length: int, backward: bool, layers: int | None = None) -> Run:
     """An encoder over packed texts of this length."""
     import torch
 
@@ -39,22 +48,29 @@ def ours(kind: str, model: str, length: int, backward: bool) -> Run:
     from unmask.nn.batch import collate
     from unmask.text.example import Example, Stream
 
-    layers, width = SIZES[model]
+    usual, width = SIZES[model]
+    like_reformer = {
+        "family": "reformer", "width": 2 * width, "norm": "before", "embedding_norm": False, "tied": False,
+        "segments": 0, "head_width": 64, "reformer": {"local_chunk": CHUNK, "lsh_chunk": CHUNK, "hashes": HASHES},
+    }  # fmt: skip
     seen = {
         "full attention": {},
         "longformer": {"family": "longformer", "window": WINDOW, "global_every": 0, "global_tokens": "first"},
         f"window {LOCAL}": {"window": LOCAL, "global_every": 0},
+        "reformer": like_reformer,
+        KEPT: like_reformer,
     }[kind]
     shape = Shape(
-        vocab_size=VOCABULARY, layers=layers, width=width, heads=width // 64, feed_forward=4 * width,
-        max_length=length, dropout=0, attention_dropout=0, **seen,
+        **{"vocab_size": VOCABULARY, "layers": layers or usual, "width": width, "heads": width // 64,
+           "feed_forward": 4 * width, "max_length": length, "dropout": 0, "attention_dropout": 0, **seen},
     )  # fmt: skip
     encoder = backbone_of(shape)
     stream = Stream(tokens(), np.full(TOKENS // length, length))
 
     def run() -> float:
         with torch.set_grad_enabled(backward):
-            states = encoder(collate(Example({"encoder": stream})).streams["encoder"])
+            sequences = collate(Example({"encoder": stream})).streams["encoder"]
+            states = encoder.layers(sequences)[-1] if kind == KEPT else encoder(sequences)
             if backward:
                 encoder.zero_grad()
                 states.square().mean().backward()
@@ -90,6 +106,34 @@ def hugging_face(kind: str, model: str, length: int, backward: bool) -> Run:
     return run
 
 
+def reformer_of_hugging_face(model: str, length: int, backward: bool, layers: int | None = None) -> Run:
+    """ReformerModel over the same texts, which are of whole chunks."""
+    import torch
+    from transformers import ReformerConfig, ReformerModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # it tells how many buckets it takes
+    usual, width = SIZES[model]
+    config = ReformerConfig(
+        vocab_size=VOCABULARY, attn_layers=[("local", "lsh")[n % 2] for n in range(layers or usual)], hidden_size=width,
+        num_attention_heads=width // 64, attention_head_size=64, feed_forward_size=4 * width, hidden_act="gelu",
+        max_position_embeddings=length, axial_pos_embds=False, local_attn_chunk_length=CHUNK,
+        lsh_attn_chunk_length=CHUNK, num_hashes=HASHES, hidden_dropout_prob=0, local_attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    reformer = ReformerModel(config)
+    ids = torch.from_numpy(tokens()).long().view(-1, length)
+
+    def run() -> float:
+        with torch.set_grad_enabled(backward):
+            states = reformer(ids, use_cache=False).last_hidden_state
+            if backward:
+                reformer.zero_grad()
+                states.square().mean().backward()
+        return float(TOKENS)
+
+    return run
+
+
 def tokens() -> np.ndarray:
     """The same in every program; none is the peer's padding."""
     return np.random.default_rng(0).integers(5, VOCABULARY, TOKENS)
@@ -97,13 +141,16 @@ def tokens() -> np.ndarray:
 
 def build(kind: str, **settings: Any) -> Run:
     """The program that a process of this benchmark runs."""
+    if kind == "Hugging Face's Reformer":
+        return reformer_of_hugging_face(**settings)
     return (hugging_face if kind.startswith("Hugging Face") else ours)(kind, **settings)
 
 
-def gigabytes(kind: str, model: str, length: int, backward: bool) -> float:
+def gigabytes(kind: str, model: str, length: int, backward: bool, layers: int | None = None) -> float:
     """Of all scores of full attention at once: what a layer keeps for its gradients, or the two that are there at once
     without them. Others need far less."""
-    layers, width = SIZES[model]
+    usual, width = SIZES[model]
+    layers = layers or usual
     return (layers + 3 if backward else 2) * (width // 64) * 4 * TOKENS * length / 1e9 * (kind == "full attention")
 
 
@@ -118,6 +165,23 @@ def measured(model: str, length: int, backward: bool, rounds: int) -> dict[str, 
     asked = [Program(kind, {"kind": kind, "model": model, "length": length, "backward": backward}) for kind in KINDS]
     found: dict[str, Measured | float] = {p.name: gigabytes(**p.settings) for p in asked}
     return found | compare(__file__, [program for program in asked if fits(program)], rounds)
+
+
+def by_depth(model: str, length: int, depths: list[int], rounds: int) -> str:
+    """The most memory that training with so many layers held; a column for each."""
+    lines = [
+        f"\n**{model}**, texts of {length:,} tokens, GB (tokens/s)\n",
+        f"| layers | {' | '.join(map(str, depths))} |",
+    ]
+    lines.append("|---" * (len(depths) + 1) + "|")
+    rest = {"model": model, "length": length, "backward": True}
+    asked = [Program(f"{kind}, {n}", {"kind": kind, "layers": n, **rest}) for kind in OF_DEPTHS for n in depths]
+    found = compare(__file__, [program for program in asked if fits(program)], rounds)
+    for kind in OF_DEPTHS:
+        cells = [found.get(f"{kind}, {n}") for n in depths]
+        told = ["does not fit" if cell is None else f"{cell.gigabytes:.2f} ({cell.speed:,.0f})" for cell in cells]
+        lines.append(f"| {kind} | {' | '.join(told)} |")
+    return "\n".join(lines)
 
 
 def table(model: str, by_length: dict[int, dict[str, Measured | float]]) -> str:
@@ -143,6 +207,7 @@ def _ratio(one: Measured | float, other: Measured | float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depths", help="layers, as 2,6,12: memory by depth, at each of the lengths")
     parser.add_argument("--lengths", default="512,1024,4096,16384", help=f"tokens of a text; each divides {TOKENS:,}")
     parser.add_argument("--models", default="mini", help=f"some of {', '.join(SIZES)}")
     parser.add_argument("--encode", action="store_true", help="forward alone")
@@ -154,6 +219,11 @@ def main() -> None:
     for model in options.models.split(","):
         if model not in SIZES:
             sys.exit(f"--models {model}: no such model; choose of {', '.join(SIZES)}")
+        if options.depths:
+            depths = [int(depth) for depth in options.depths.split(",")]
+            for length in lengths:
+                print(by_depth(model, length, depths, options.rounds), flush=True)
+            continue
         by_length = {length: measured(model, length, not options.encode, options.rounds) for length in lengths}
         print(table(model, by_length), flush=True)
 

@@ -71,6 +71,9 @@ is the same, byte by byte.
 
 {markdown(sorted(rows.items()))}
 
+What a Reformer says of a text hangs there on how it is padded, so it is compared text by text; the rotations are those
+of one `hash_seed`.
+
 MASS and UniLM are the architectures of `bart` and `bert` in sizes of their own, trained otherwise. What transformers
 does not have is held to what it must be instead: in `tests/test_transformer_xl.py` segments that are read with memory
 are one long pass, in `tests/test_elmo.py` each direction is blind to the other, and both its LSTMs are torch's.

@@ -8,6 +8,7 @@ from fake_corpus import corpus_of, with_fields
 from unmask.commands.pretrain import Pretrain
 from unmask.config import folder
 from unmask.inference import building
+from unmask.models.reformer_parts import ReformerParts
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.losses import cross_entropy
@@ -43,6 +44,11 @@ SHAPES = {
     "mobilebert": Shape(family="mobilebert", vocab_size=1000, width=32, embedding_width=16, bottleneck=24, layers=2,
                         heads=2, feed_forward=48, feed_forwards=2, max_length=64, activation="relu", norm_kind="none",
                         dropout=0, attention_dropout=0),
+    "reformer": PRESETS["reformer-tiny"].model_copy(
+        update={"vocab_size": 1000, "width": 64, "heads": 2, "head_width": 16, "feed_forward": 64, "max_length": 64,
+                "dropout": 0, "activation_dropout": 0, "attention_dropout": 0,
+                "reformer": ReformerParts(local_chunk=8, lsh_chunk=8, hashes=2, axial=(8, 8))}
+    ),
     "elmo-transformer": Shape(family="elmo-transformer", vocab_size=1000, width=64, layers=2, heads=2, feed_forward=64,
                               segments=0, max_length=64, dropout=0, attention_dropout=0),
 }  # fmt: skip
@@ -54,7 +60,7 @@ suited = [
     for family, shape in SHAPES.items()
     if shape.flow in OBJECTIVES[name].flows
     and not (OBJECTIVES[name].one_sided and shape.tells_later)
-    and not (name == "replaced_token_detection" and shape.trigrams)
+    and not (name == "replaced_token_detection" and family in ("mobilebert", "reformer"))  # which is refused
 ]
 USUAL = {"encoder": "bert", "gru": "gru", "xlnet": "xlnet", "encoder_decoder": "bart", "elmo": "elmo"}
 """Of a flow, the shape in which it is tested where one is enough."""

@@ -44,7 +44,7 @@ def suits(shape: Shape, name: str) -> bool:
     cls = OBJECTIVES[name]
     dropped = shape.dropout or shape.attention_dropout or name != "contrastive"
     told = cls.one_sided and shape.tells_later
-    too_wide = name == "replaced_token_detection" and shape.trigrams
+    too_wide = name == "replaced_token_detection" and shape.family in ("mobilebert", "reformer")
     return shape.flow in cls.flows and bool(dropped) and not told and not too_wide
 
 

@@ -19,6 +19,7 @@ from unmask.hub.families import FAMILIES
 from unmask.hub.names import theirs, to_ours, to_theirs
 from unmask.hub.shapes import read_shape, write_shape
 from unmask.models.backbone import backbone_of
+from unmask.models.reformer_parts import ReformerParts
 from unmask.models.shape import Shape
 from unmask.nn.batch import collate
 from unmask.nn.network import Network
@@ -70,6 +71,14 @@ MOBILEBERT = BERT.model_copy(
             "norm_kind": "none"}
 )  # fmt: skip
 SHAPES |= {"mobilebert": MOBILEBERT}
+REFORMER = Shape(
+    family="reformer", vocab_size=64, width=48, layers=3, heads=3, head_width=7, feed_forward=40, max_length=32,
+    positions="axial", norm="before", embedding_norm=False, tied=False, segments=0, dropout=0.2, activation="relu",
+    activation_dropout=0.2,
+    reformer={"local_chunk": 4, "lsh_chunk": 8, "hashes": 2, "buckets": (2, 4), "hash_seed": 3, "axial": (4, 8),
+              "axial_width": 10},
+)  # fmt: skip
+SHAPES |= {"reformer": REFORMER}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +148,7 @@ def test_every_rule_is_used(family):
             for name in ("pooler", "dense", "norm", "classifier", "score", "out_proj", "logits_proj", "pre_classifier")
         ),
         "heads.decoder_lm.vocabulary",
+        "backbone.embeddings.positions.weight",
     }
     used = {name for ours in ours for name in theirs(family, ours)}
     for pattern in FAMILIES[family].rules.values():
@@ -182,6 +192,7 @@ def test_an_empty_configuration_has_their_defaults():
         transformers.RobertaConfig,
         transformers.DistilBertConfig,
         transformers.LongformerConfig,
+        transformers.ReformerConfig,
     ):
         bare = read_shape({"model_type": cls.model_type}, "c")
         assert bare == read_shape(cls().to_dict(), "c")
@@ -251,6 +262,12 @@ def test_settings_of_older_versions_are_understood():
         ("t5", {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wi.weight"),
         ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
         ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
+        ("reformer", {"hidden_act": "silu"}, "hidden_act 'silu'"),
+        ("reformer", {"local_num_chunks_after": 1}, "local_num_chunks_after 1"),
+        ("reformer", {"axial_pos_embds_dim": [10, 10]}, "axial_pos_embds_dim"),
+        ("reformer", {"axial_pos_shape": [4, 4]}, "4,4 has no room for 32 places"),
+        ("reformer", {"num_buckets": 3}, "reformer.buckets"),
+        ("reformer", {"attn_layers": ["lsh", "full", "local"]}, "reformer.attention"),
         ("deberta", {"relative_attention": False}, "relative_attention False"),
         ("deberta", {"position_biased_input": None}, "position_biased_input True"),
         ("deberta", {"position_buckets": -1}, "position_buckets -1"),
@@ -319,6 +336,7 @@ OPENED_BY = {
     "longformer": ["AutoModelForMaskedLM"],
     "deberta": ["AutoModelForMaskedLM"],
     "mobilebert": ["AutoModelForMaskedLM", "MobileBertForPreTraining"],
+    "reformer": ["AutoModelForMaskedLM"],
 }
 POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -368,6 +386,7 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
             "MobileBertForTokenClassification",
         ],
         "deberta": ["DebertaV2ForMaskedLM", "DebertaV2Model", "DebertaV2ForSequenceClassification"],
+        "reformer": ["ReformerForMaskedLM", "ReformerModel", "ReformerForSequenceClassification"],
     }[family]
     heads = {
         "ForPreTraining": ["masked_lm", "next_sentence"],
@@ -393,7 +412,9 @@ def test_what_transformers_wrote_is_read(family, tmp_path):
         assert torch.equal(found.tensors["backbone.embeddings.tokens.weight"], embeddings)
         absent = {head for heads in heads.values() for head in heads if head in RULES_HEADS[family]} - set(found.heads)
         assert {note.split()[1] for note in found.notes if note.startswith("no ")} == absent
-        assert any("classifier.weight" in note for note in found.notes) == name.endswith("Classification")
+        ends = ("classifier.weight", "classifier.dense.weight")
+        told = any(end in note for note in found.notes for end in ends)
+        assert told == name.endswith("Classification")
 
 
 RULES_HEADS = {
@@ -408,6 +429,7 @@ RULES_HEADS = {
     "longformer": {"masked_lm"},
     "deberta": {"masked_lm"},
     "mobilebert": {"masked_lm", "next_sentence"},
+    "reformer": {"masked_lm"},
 }
 RULES_HEADS |= {family: {"decoder_lm"} for family in ("bart", "t5", "t5-v1.1")}
 
@@ -574,6 +596,8 @@ TASKS = {kind: Classify(labels=LABELS, pool=pool) for kind, pool in POOLS.items(
     "family, kind",
     [*itertools.product((*LIKE_BERT, "modernbert", "xlnet", "deberta", "mobilebert"), ("classify", "tag")),
      ("modernbert", "mean"), ("gpt2", "last"), ("gpt2", "tag")],
+    [*itertools.product((*LIKE_BERT, "modernbert", "xlnet", "deberta"), ("classify", "tag")),
+     ("modernbert", "mean"), ("gpt2", "last"), ("gpt2", "tag"), ("reformer", "classify")],
 )  # fmt: skip
 def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family, kind):
     transformers = pytest.importorskip("transformers")
@@ -609,6 +633,30 @@ def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, fam
     with pytest.raises(UserError, match=f"Hugging Face's {family} cannot classify from pool {pool} "):
         hub.write(tmp_path / "out", shape, tensors, tokenizer, task)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_for_which_they_have_no_class_is_refused(tmp_path, tokenizer):
+    tensors = dict(Network(backbone_of(REFORMER), TASKS["tag"].heads(REFORMER)).named_parameters())
+    with pytest.raises(UserError, match="Hugging Face's reformer has no class for TokenClassification"):
+        hub.write(tmp_path / "out", REFORMER, tensors, tokenizer, TASKS["tag"])
+
+
+def test_a_reformer_that_writes_has_its_head_by_the_same_name(tmp_path, tokenizer):
+    transformers = pytest.importorskip("transformers")
+    shape = REFORMER.model_copy(update={"causal": True, "positions": "learned",
+                                        "reformer": ReformerParts(local_chunk=4, lsh_chunk=8)})  # fmt: skip
+    hub.write(tmp_path / "out", shape, tensors := tensors_of(shape), tokenizer)
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert type(model) is transformers.ReformerModelWithLMHead and not info["missing_keys"]
+    assert torch.equal(model.lm_head.decoder.weight, tensors["heads.causal_lm.vocabulary"])
+    found = hub.read(tmp_path / "out")
+    assert found.shape == shape and found.heads == ["causal_lm"] and found.notes == []
+
+
+def test_a_bias_that_reformers_no_longer_add_is_left_out_and_said(tmp_path, tokenizer):
+    hub.write(tmp_path / "out", REFORMER, tensors_of(REFORMER), tokenizer)
+    change_tensors(tmp_path / "out", lambda found: {**found, "lm_head.bias": torch.ones(64)})
+    assert hub.read(tmp_path / "out").notes == ["left out of model.safetensors: lm_head.bias"]
 
 
 def test_a_head_without_a_place_there_is_said_and_not_written(tmp_path, tokenizer):

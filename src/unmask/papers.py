@@ -82,4 +82,7 @@ PAPERS: dict[str, str] = {
     "deberta-v3-small": "He 2021 (2111.09543), its release",
     "deberta-v3-base": "He 2021 (2111.09543)",
     "deberta-v3-large": "He 2021 (2111.09543)",
+    "reformer-tiny": "in proportion to Kitaev 2020",
+    "reformer-mini": "in proportion to Kitaev 2020",
+    "reformer-base": "Kitaev 2020 (2001.04451)",
 }

@@ -25,6 +25,8 @@ XLNet: Yang 2019 (1906.08237: large, and base, which is as large as BERT's); tin
 Transformer-XL: Dai 2019 (1901.02860, WikiText-103: base, its table's 151M, and large); tiny and mini are BERT's.
 MobileBERT: Sun 2020 (2004.02984: base, its 25.3M); tiny follows its proportions.
 DeBERTa: He 2021 (2111.09543: large, base, small, xsmall, its third version); tiny and mini are BERT's.
+Reformer: Kitaev 2020 (2001.04451: base, its 12 layers for enwik8, a vocabulary of bytes); tiny and mini are BERT's in
+either stream, so that states are twice as wide.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from unmask.config.merge import overlay
 from unmask.models.shape import Shape
 
 
@@ -170,6 +173,16 @@ def _deberta(layers: int, width: int) -> Shape:
     )  # fmt: skip
 
 
+def _reformer(layers: int, width: int, length: int = 4096, heads: int | None = None, **parts: Any) -> Shape:
+    """Of a stream's width; chunks of 64 tokens are those of transformers' defaults."""
+    return Shape(
+        family="reformer", vocab_size=258, layers=layers, width=2 * width, heads=heads or width // 64,
+        feed_forward=4 * width, max_length=length, positions="axial", norm="before", embedding_norm=False, tied=False,
+        segments=0, activation="relu", activation_dropout=0.1, head_width=width // (heads or width // 64),
+        reformer={"hashes": 4, "axial": (length // 64, 64), **parts},
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Shape] = {
     "bert-tiny": _bert(2, 128),
     "bert-mini": _bert(4, 256),
@@ -250,6 +263,9 @@ PRESETS: dict[str, Shape] = {
     "deberta-v3-small": _deberta(6, 768),
     "deberta-v3-base": _deberta(12, 768),
     "deberta-v3-large": _deberta(24, 1024),
+    "reformer-tiny": _reformer(2, 128),
+    "reformer-mini": _reformer(4, 256),
+    "reformer-base": _reformer(12, 1024, 65536, 8, axial=(128, 512), local_chunk=128, lsh_chunk=256, buckets=512),
 }
 
 USUAL = {
@@ -275,7 +291,7 @@ def resolve(value: Any) -> Any:
     if not isinstance(value, dict) or "name" not in value:
         return value
     changes = {k: v for k, v in value.items() if k != "name"}
-    return {**_named(str(value["name"])).model_dump(exclude={"vocab_size"}), **changes}
+    return overlay(Shape, _named(str(value["name"])).model_dump(exclude={"vocab_size"}), changes)
 
 
 def name_of(shape: Shape) -> str:

@@ -30,6 +30,11 @@ class Head:
     shown_by: str | None = None  # our weight of it that is stored wherever the head is; None: nothing of it is stored
     objective: str | None = None  # ours that asks it; None: the one of its name
     bare: bool = False  # whether nothing of it is stored where it shares the vocabulary
+    causal: bool | None = None  # whether only models have it that read from the left, or only others; None: all do
+
+    def suits(self, shape: Shape) -> bool:
+        """Whether a model of this shape can have it."""
+        return self.causal in (None, shape.causal)
 
     def stored(self, shape: Shape) -> bool:
         """Whether a file shows if it is there."""
@@ -55,8 +60,10 @@ class Family:
     copies: tuple[str, ...] = ()  # further layers whose weight that may be
     ids: Mapping[str, str] = field(default_factory=dict)  # theirs for a special token's id: the tokenizer's
     pools: tuple[str, ...] = ("cls",)  # what their classifier can read its answer from
+    classless: tuple[str, ...] = ()  # tasks (`Task.architecture`) for which they have no class
     older: Mapping[str, str] = field(default_factory=dict)  # beginnings of names that have others now
     buffers: tuple[str, ...] = ()  # held by old files, but no weights
+    idle: tuple[str, ...] = ()  # a number a token that their heads hold and do not add; written as zeros
     spare: str | None = None  # beginning of names that a backbone may hold and nothing here uses
     read: Callable[[Config, Path], dict[str, Any]] = _nothing  # further settings of ours
     write: Callable[[Shape, Path], dict[str, Any]] = _nothing  # and of theirs

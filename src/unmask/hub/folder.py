@@ -62,6 +62,7 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
     tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in family.idle or bool(tensor.any())}
     held = [*tensors]
     shape = _settle_vocabulary(path, shape, tensors, bool(config.get("decoder_bias", True)))
     heads = [name for name, head in family.heads.items() if _there(shape, head, tensors)]
@@ -150,6 +151,8 @@ def write(
         why = ", whose classes transformers took out" if shape.family in GONE else ""
         raise UserError(f"Hugging Face knows no {shape.family}{why}; {', '.join(FAMILIES)} would fit")
     found = to_theirs(shape, tensors, tokenizer.pad)
+    if any(head.stored(shape) and head.shown_by in tensors for head in FAMILIES[shape.family].heads.values()):
+        found |= {name: torch.zeros(shape.vocab_size) for name in FAMILIES[shape.family].idle}
     config = {
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
@@ -187,6 +190,8 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
     if task.architecture is None:
         name = type(task).__module__.rpartition(".")[2]
         raise UserError(f"Hugging Face has no class for the task {name}; those of other tasks would fit")
+    if task.architecture in family.classless:
+        raise UserError(f"Hugging Face's {shape.family} has no class for {task.architecture}")
     pool = task.described().get("classifier_pooling")
     if pool is not None and pool not in family.pools:
         fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())
@@ -259,10 +264,13 @@ def _second(
 
 def heads_of(shape: Shape) -> dict[str, Callable[[], nn.Module]]:
     """What makes the pre-training heads that a family has there, by our names."""
-    return {name: partial(head.make, shape) for name, head in FAMILIES[shape.family].heads.items()}
+    heads = FAMILIES[shape.family].heads.items()
+    return {name: partial(head.make, shape) for name, head in heads if head.suits(shape)}
 
 
 def _there(shape: Shape, head: Head, tensors: Mapping[str, Tensor]) -> bool:
+    if not head.suits(shape):
+        return False
     return not head.stored(shape) or theirs(shape.family, str(head.shown_by))[0] in tensors
 
 

@@ -16,7 +16,7 @@ from unmask.models.shape import Shape
 PLAIN = {
     "embedding": "subword", "causal": False, "activation": "gelu", "embedding_norm": True, "norm_kind": "layer",
     "head_width": None, "decoder_layers": 0, "embedding_scale": "none", "tied": True, "activation_dropout": 0.0,
-    "embedding_width": None, "layer_sharing": "none",
+    "embedding_width": None, "layer_sharing": "none", "reformer": None,
 }  # fmt: skip
 "Parts as families have them that do not say otherwise."
 
@@ -86,5 +86,5 @@ def write_shape(shape: Shape, path: Path, pad: int = 0) -> dict[str, Any]:
 
 def _their_name(family: Family, location: tuple[str | int, ...]) -> str:
     """What they call a setting of ours that is wrong."""
-    ours = ".".join(map(str, location[:1]))
+    ours = ".".join(map(str, location[: 2 if location[:1] == ("reformer",) else 1]))
     return family.numbers.get(ours, ours) or "model"

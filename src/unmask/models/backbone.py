@@ -8,6 +8,7 @@ from unmask.models.encoder_decoder import EncoderDecoder
 from unmask.models.gru import GRU
 from unmask.models.longformer import Longformer
 from unmask.models.mobilebert import MobileBERT
+from unmask.models.reformer import Reformer
 from unmask.models.shape import Shape
 from unmask.models.transformer_xl import TransformerXL
 from unmask.models.xlnet import XLNet
@@ -23,7 +24,7 @@ FLOWS: dict[str, type[Backbone]] = {
     "elmo": Elmo,
 }
 "By `Shape.flow`."
-OF_FAMILIES: dict[str, type[Backbone]] = {"longformer": Longformer, "mobilebert": MobileBERT}
+OF_FAMILIES: dict[str, type[Backbone]] = {"longformer": Longformer, "mobilebert": MobileBERT, "reformer": Reformer}
 "Files of families that can be asked what others of their flow can."
 
 

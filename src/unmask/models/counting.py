@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from unmask.models.pieces import RELATIVE
 from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, SPAN, Shape
+from unmask.models.reformer_parts import ReformerParts
+from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, RELATIVE, SPAN, Shape
 from unmask.text.tokens.spelling import LETTERS
 
 
@@ -17,6 +19,8 @@ def parameters(shape: Shape) -> int:
         return of_tokens(shape) + _elmo(shape)
     if shape.family == "mobilebert":
         return of_tokens(shape) + _mobilebert(shape)
+    if shape.reformer is not None:
+        return of_tokens(shape) + _reformer(shape, shape.reformer)
     stacks = [_stack(shape, shape.layers, sublayers=2)]
     if shape.decoder_layers:
         stacks.append(_stack(shape, shape.decoder_layers, sublayers=3))
@@ -98,6 +102,18 @@ def _elmo(shape: Shape) -> int:
         return 2 * shape.layers * shape.feed_forward * (9 * one.width + 8)
     shared = (one.norm == "before") + one.embedding_norm  # what stands before and behind both
     return 2 * _stack(one, one.layers, sublayers=2) - _places(one) - shared * _norm(one)
+
+
+def _reformer(shape: Shape, parts: ReformerParts) -> int:
+    """Of two streams one goes through each sublayer; queries are keys where tokens are sorted."""
+    width, across, inner = shape.token_width, shape.heads * shape.width_per_head, shape.feed_forward
+    places = shape.max_length * width
+    if parts.axial is not None:
+        places = sum(count * part for count, part in zip(parts.axial, parts.axial_widths(width), strict=True))
+    sorting = sum(parts.kind(layer) == "lsh" for layer in range(shape.layers))
+    feed_forward = 2 * width * inner + inner + width
+    layers = shape.layers * (4 * width * across + feed_forward + 4 * width) - sorting * width * across
+    return places + layers + 2 * shape.width
 
 
 def _gru(shape: Shape) -> int:

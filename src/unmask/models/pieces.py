@@ -24,6 +24,12 @@ OF_ONE_PIECE: dict[str, tuple[set[str], dict[str, Any]]] = {
          "attention_dropout", "activation_dropout", "norm_eps", "tied", "init_std"},
         {"positions": "relative", "embedding_norm": False, "embedding_scale": "input", "causal": True, "segments": 0},
     ),
+    "reformer": (
+        {"family", "vocab_size", "width", "layers", "heads", "head_width", "feed_forward", "activation", "max_length",
+         "dropout", "attention_dropout", "activation_dropout", "positions", "norm_eps", "causal", "reformer",
+         "init_std"},
+        {"norm": "before", "embedding_norm": False, "tied": False, "segments": 0},
+    ),
 }  # fmt: skip
 """Families whose one file of `models` builds all parts in: what may vary, and what else is not as by default."""
 

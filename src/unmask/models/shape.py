@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from unmask.config import Config
 from unmask.models.pieces import OF_ONE_PIECE, RELATIVE
+from unmask.models.reformer_parts import ReformerParts
 
 BUCKETS = 32
 """Of distances, as in every T5."""
@@ -31,7 +32,7 @@ class Shape(Config):
     family: Literal[
         "bert", "modernbert", "gpt2", "electra", "albert", "bart", "t5", "t5-v1.1", "gru", "xlnet", "elmo",
         "elmo-transformer", "roberta", "distilbert", "longformer", "mobilebert",
-        "transformer_xl", "deberta",
+        "transformer_xl", "deberta", "reformer",
     ] = Field(
         "bert", description="Whose names and parts it has in Hugging Face, which knows no gru, elmo and transformer_xl"
     )
@@ -52,7 +53,12 @@ class Shape(Config):
         None, description="File of the font that a glyph_cnn's images are drawn with; none: fontconfig's for Chinese"
     )
     ngram_buckets: int = Field(32_768, ge=1, description="Vectors that fasttext_ngrams share, by their hash")
-    width: int = Field(768, ge=8, description="Width of the hidden states; of an elmo half of it reads either way")
+    width: int = Field(
+        768,
+        ge=8,
+        description="Width of the hidden states; of an elmo half of it reads either way, a reformer has two streams of "
+        "half of it",
+    )
     embedding_width: int | None = Field(
         None,
         ge=8,
@@ -82,11 +88,12 @@ class Shape(Config):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of embeddings and of every sublayer's output")
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention probabilities")
     activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the feed-forward sublayer")
-    positions: Literal["learned", "rotary", "buckets", "relative", "disentangled", "none"] = Field(
+    positions: Literal["learned", "rotary", "buckets", "relative", "disentangled", "axial", "none"] = Field(
         "learned",
         description="How a token knows where it stands; buckets: by a number for each distance, in the place of "
         "scaled scores (T5); relative: by what a token asks of each distance (Transformer-XL); disentangled: by "
-        "that, and by what each distance asks of a token (DeBERTa); none: by the order of reading alone",
+        "that, and by what each distance asks of a token (DeBERTa); axial: by its row and column, each of which is "
+        "learned (Reformer); none: by the order of reading alone",
     )
     norm: Literal["after", "before"] = Field(
         "after", description="Norm after each sublayer's sum, or before each sublayer"
@@ -124,6 +131,7 @@ class Shape(Config):
         description="Of a longformer, what sees and is seen by all of its sequence: its first token; question: of two "
         "texts all of the first one too",
     )
+    reformer: ReformerParts | None = Field(None, description="What a reformer has besides")
     rotary_base: float = Field(160_000.0, gt=0, description="Rotary base of global layers")
     local_rotary_base: float = Field(10_000.0, gt=0, description="Rotary base of local layers")
     init_std: float = Field(0.02, gt=0, description="Standard deviation of initial weights")
@@ -156,9 +164,23 @@ class Shape(Config):
         if self.positions == "relative" and self.family not in RELATIVE:
             fits = " and ".join(RELATIVE)
             raise ValueError(f"positions relative are for {fits}; they do not go with family {self.family}")
-        plain = self.flow in ("encoder", "decoder") and self.family != "longformer"
+        plain = self.flow in ("encoder", "decoder") and self.family not in ("longformer", "reformer")
         if self.positions == "disentangled" and not plain:
             raise ValueError(f"positions disentangled do not go with a decoder of an encoder or family {self.family}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_reformer(self) -> Self:
+        if self.reformer is not None and self.family == "reformer":
+            if self.positions not in ("axial", "learned"):
+                raise ValueError(f"positions {self.positions} do not go with family reformer; axial would fit")
+            if self.width % 2 or (self.head_width is None and self.width // 2 % self.heads):
+                raise ValueError(f"a reformer has two streams of half the width, which {self.heads} heads must divide")
+            self.reformer.refuse(self.positions == "axial", self.max_length, self.token_width)
+        elif self.reformer is not None or self.family == "reformer":
+            raise ValueError(f"the settings reformer are for family reformer, which needs them; family {self.family}")
+        elif self.positions == "axial":
+            raise ValueError(f"positions axial do not go with family {self.family}; learned would fit")
         return self
 
     @model_validator(mode="after")
@@ -219,7 +241,7 @@ class Shape(Config):
     @property
     def token_width(self) -> int:
         """Width of the vectors of tokens, positions and segments."""
-        return self.embedding_width or (self.width // 2 if self.flow == "elmo" else self.width)
+        return self.embedding_width or self._part
 
     @property
     def trigrams(self) -> bool:
@@ -239,8 +261,12 @@ class Shape(Config):
     @property
     def width_per_head(self) -> int:
         """Of queries, keys and values."""
-        across = self.bottleneck or (self.width // 2 if self.flow == "elmo" else self.width)
-        return self.head_width or across // self.heads
+        return self.head_width or (self.bottleneck or self._part) // self.heads
+
+    @property
+    def _part(self) -> int:
+        """Width of what its layers read: of an elmo and a reformer half of a state."""
+        return self.width // 2 if self.flow == "elmo" or self.family == "reformer" else self.width
 
     @property
     def convolutions(self) -> dict[int, int]:
@@ -284,7 +310,7 @@ class Shape(Config):
     @property
     def flow(self) -> str:
         """How data flow through it, which decides what it can be asked: see `models.backbone`."""
-        if self.family in OF_ONE_PIECE or self.family == "elmo-transformer":
+        if (self.family in OF_ONE_PIECE and self.family != "reformer") or self.family == "elmo-transformer":
             return self.family.removesuffix("-transformer")
         return "encoder_decoder" if self.decoder_layers else "decoder" if self.causal else "encoder"
 

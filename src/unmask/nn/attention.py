@@ -3,7 +3,8 @@
 T tokens, S tokens of another batch, N sequences, H heads, W width of a head, R rows of length L. Routes lead through
 it: ``rows`` for processors, ``varlen`` for CUDA, ``remembered`` where keys were kept, and ``dense``, the plain
 reference that the others are tested against. Where a key's distance is asked for by content, as in Transformer-XL,
-``attend_relative`` and its reference ``relative_dense``: Q tokens ask, K keys are seen, in rows of B and of L.
+``attend_relative`` and its reference ``relative_dense``: Q tokens ask, K keys are seen, in rows of B and of L. Where
+buckets say who is seen, as in Reformer, `nn.chunked` is the door.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ Here a small fast generator (SFC64, Doty-Humphrey 2010) fills a whole mask with 
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,12 @@ class _Source:
 
     def __init__(self) -> None:
         self.address: tuple[int, ...] = (torch.initial_seed(),)
-        self.drawn = itertools.count()
+        self.drawn = 0
+
+    def next(self) -> int:
+        """The number of one more mask."""
+        self.drawn += 1
+        return self.drawn - 1
 
 
 _source = _Source()
@@ -30,8 +37,42 @@ _source = _Source()
 
 def seed(seed: int, step: int, part: int) -> None:
     """Set what is drawn in one part of one step."""
-    _source.address, _source.drawn = (seed, step, part), itertools.count()
+    _source.address, _source.drawn = (seed, step, part), 0
     torch.manual_seed(hash((seed, step, part)) & 0x7FFF_FFFF_FFFF_FFFF)  # for what torch draws itself
+
+
+def when() -> tuple[int, ...]:
+    """The (seed, step) of what is drawn now, the same in all parts of a step."""
+    return _source.address[:2]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in what is drawn, to come back to."""
+
+    address: tuple[int, ...]
+    drawn: int
+    of_device: Tensor | None  # where CUDA's own generator stands
+
+
+def mark(device: torch.device) -> Mark:
+    """Where it is now."""
+    return Mark(_source.address, _source.drawn, torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
+
+
+@contextmanager
+def again(found: Mark, device: torch.device) -> Iterator[None]:
+    """Draw for a while what was drawn from that place on."""
+    before = mark(device)
+    _go_to(found, device)
+    yield
+    _go_to(before, device)
+
+
+def _go_to(found: Mark, device: torch.device) -> None:
+    _source.address, _source.drawn = found.address, found.drawn
+    if found.of_device is not None:
+        torch.cuda.set_rng_state(found.of_device, device)
 
 
 class Dropout(nn.Module):
@@ -60,7 +101,7 @@ def drop(x: Tensor, probability: float) -> Tensor:
 def _draw(x: Tensor, probability: float) -> tuple[Tensor, float]:
     """Ones to keep and zeros to drop, in the form of x; and the factor of what is kept."""
     dropped = round(probability * _LEVELS)
-    bits = np.random.SFC64([*_source.address, next(_source.drawn)])
+    bits = np.random.SFC64([*_source.address, _source.next()])
     words = torch.from_numpy(bits.random_raw(-(-x.numel() // 4)).view(np.int16)[: x.numel()]).view(x.shape)
     # words are signed: the lowest of them is half of all levels below zero
     kept = torch.ge(words, dropped - _LEVELS // 2, out=torch.empty(x.shape, dtype=x.dtype))

@@ -19,7 +19,7 @@ class Embeddings(nn.Module):
     Args:
         tokens: gives each token its vector; none where the vocabulary is another's and comes with each call.
         width: D.
-        positions: places that have a vector; 0 for none.
+        positions: places that have a vector, or what gives them one; 0 for none.
         segments: segments that have one; 0 for none.
         norm: of the sum.
         dropout: after it.
@@ -31,7 +31,7 @@ class Embeddings(nn.Module):
         self,
         tokens: nn.Module | None,
         width: int,
-        positions: int,
+        positions: int | nn.Module,
         segments: int,
         norm: nn.Module,
         dropout: float,
@@ -40,7 +40,10 @@ class Embeddings(nn.Module):
     ):
         super().__init__()
         self.tokens = tokens
-        self.positions = nn.Embedding(positions, width) if positions else None
+        if isinstance(positions, int):
+            self.positions: nn.Module | None = Positions(positions, width) if positions else None
+        else:
+            self.positions = positions
         self.segments = nn.Embedding(segments, width) if segments else None
         self.norm, self.dropout, self.scale, self.trigrams = norm, Dropout(dropout), scale, trigrams
 
@@ -56,7 +59,7 @@ class Embeddings(nn.Module):
         if self.trigrams is not None:
             x_TD = self.trigrams(with_neighbours(x_TD, sequences.layout))
         if self.positions is not None:
-            x_TD = x_TD + look_up(self.positions.weight, sequences.positions)
+            x_TD = x_TD + self.positions(sequences.positions)
         if self.segments is not None:
             # without segments, and where all have one vector, everything is text A
             told = sequences.segments if self.segments.num_embeddings > 1 else None
@@ -80,6 +83,29 @@ class TokenEmbedding(nn.Embedding):
     def forward(self, tokens_T: Tensor) -> Tensor:
         """[T, D]."""
         return look_up(self.weight, tokens_T)
+
+
+class Positions(nn.Embedding):
+    """A vector for each place."""
+
+    def forward(self, places_T: Tensor) -> Tensor:
+        """[T, D]."""
+        return look_up(self.weight, places_T)
+
+
+class AxialPositions(nn.Module):
+    """Places in rows and columns: a part of a vector is its row's, the rest its column's (Kitaev 2020)."""
+
+    def __init__(self, rows: int, columns: int, row_width: int, column_width: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(rows, 1, row_width))
+        self.columns = nn.Parameter(torch.randn(1, columns, column_width))
+
+    def forward(self, places_T: Tensor) -> Tensor:
+        """[T, D]."""
+        columns = self.columns.shape[1]
+        parts = ((self.rows[:, 0], places_T // columns), (self.columns[0], places_T % columns))
+        return torch.cat([look_up(weight, index) for weight, index in parts], -1)
 
 
 class TokenDifference(TokenEmbedding):

@@ -16,6 +16,8 @@ class Sizes(Protocol):
     """What a head needs to know of a model."""
 
     @property
+    def family(self) -> str: ...  # noqa: D102
+    @property
     def width(self) -> int: ...  # noqa: D102
     @property
     def token_width(self) -> int: ...  # noqa: D102
@@ -38,10 +40,10 @@ class Sizes(Protocol):
 class VocabularyHead(nn.Module):
     """What answers in tokens: by the matrix of the embeddings or one of its own, and, unless told otherwise, a bias."""
 
-    def __init__(self, sizes: Sizes, bias: bool = True, std: float = 0.02):
+    def __init__(self, sizes: Sizes, bias: bool = True, std: float = 0.02, width: int | None = None):
         super().__init__()
         self.tied = sizes.tied
-        self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, sizes.token_width))
+        self.vocabulary = nn.Parameter(torch.empty(sizes.vocab_size, width or sizes.token_width))
         self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if bias else None
         nn.init.normal_(self.vocabulary, std=std)
 
@@ -87,6 +89,27 @@ class CausalLMHead(VocabularyHead):
     def forward(self, states_MD: Tensor) -> Tensor:
         """[M, D] to logits [M, V]."""
         return self.scores(self.narrowed(states_MD))
+
+
+class WholeStateHead(VocabularyHead):
+    """The vocabulary alone, read off states wider than tokens, no bias: transformers' Reformer adds none."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__(sizes, bias=False, width=sizes.width)
+
+    def forward(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to logits [M, V]."""
+        return self.scores(states_MD)
+
+
+def masked_lm_head(sizes: Sizes) -> VocabularyHead:
+    """A family's head for hidden tokens."""
+    return (WholeStateHead if sizes.family == "reformer" else MaskedLMHead)(sizes)
+
+
+def causal_lm_head(sizes: Sizes) -> VocabularyHead:
+    """A family's head for next tokens."""
+    return (WholeStateHead if sizes.family == "reformer" else CausalLMHead)(sizes)
 
 
 class PermutationLMHead(VocabularyHead):

@@ -130,6 +130,22 @@ class TanhHead(GeluHead):
         return torch.tanh(self.dense(self.dropout(x_MD)))
 
 
+class HalvingHead(Head):
+    """Dropout, dense to half the width, tanh, dropout and the choice, as Hugging Face's Reformer has."""
+
+    choice = "out_proj"
+
+    def __init__(self, sizes: Sizes, labels: int, pool: str = "cls"):
+        super().__init__(sizes, labels, pool)
+        half = sizes.width // 2
+        self.dense = _linear(sizes.width, half, sizes.init_std)
+        self.out_proj = _linear(half, labels, sizes.init_std)
+
+    def transform(self, x_MD: Tensor) -> Tensor:
+        """Dropout, dense, tanh."""
+        return torch.tanh(self.dense(self.dropout(x_MD)))
+
+
 class ReluHead(Head):
     """The same after dense and ReLU (Sanh 2019's code, DistilBERT)."""
 
@@ -170,6 +186,7 @@ def classifier(sizes: Sizes, labels: int, pool: str = "cls") -> Head:
         "longformer": TanhHead,
         "deberta": ContextHead,
         "mobilebert": PoolerHead,
+        "reformer": HalvingHead,
     }
     return heads.get(sizes.family, Head)(sizes, labels, pool)
 

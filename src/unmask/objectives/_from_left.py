@@ -38,9 +38,9 @@ class FromLeft(Objective):
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
         """The embeddings' matrix."""
-        from unmask.nn.heads import CausalLMHead
+        from unmask.nn.heads import causal_lm_head
 
-        return {"causal_lm": CausalLMHead(shape)}
+        return {"causal_lm": causal_lm_head(shape)}
 
     def answers(self) -> tuple[str, ...]:
         """One head."""

@@ -68,9 +68,9 @@ class MaskedLM(Objective):
 
     def heads(self, shape: Shape) -> dict[str, nn.Module]:
         """The vocabulary head."""
-        from unmask.nn.heads import MaskedLMHead
+        from unmask.nn.heads import masked_lm_head
 
-        return {"masked_lm": MaskedLMHead(shape)}
+        return {"masked_lm": masked_lm_head(shape)}
 
     def answers(self) -> tuple[str, ...]:
         """One head."""

@@ -71,12 +71,15 @@ class ReplacedTokenDetection(Objective):
         return GENERATOR if self.embeddings == "disentangled" else None
 
     def suits(self, shape: Shape) -> None:
-        """Letters have no vectors of tokens that could differ, and states of trigrams none for a narrower generator."""
+        """Letters have no vectors of tokens that could differ, and two families none for a narrower generator."""
         if shape.trigrams and self.generator < 1:
             raise ValueError(
                 f"generator {self.generator}: a mobilebert's embeddings are as wide as its states, and shared; "
                 "generator 1 and generator_depth below 1 would fit"
             )
+        if shape.family == "reformer":
+            raise ValueError("a reformer's embeddings are as wide as its streams, and its generator would be narrower; "
+                             "an encoder of another family would fit")  # fmt: skip
         if self.embeddings == "disentangled" and shape.embedding != "subword":
             raise ValueError(f"embeddings disentangled are of subwords, and this model's are {shape.embedding}")
 

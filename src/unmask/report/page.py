@@ -91,7 +91,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "predictions": samples.predictions(found.predictions),
         "data": tables.facts(result.data),
         "meanings": words.MEANINGS,
-        "model": tables.rows(without(result.model, result.idle, "model.")),
+        "model": tables.rows(words.flat(without(result.model, result.idle, "model."))),
         "chosen": tables.settings(without(result.chosen, result.idle)),
         "config": run.settings,
         "idle": [path for path in result.idle if not path.startswith("model.")],

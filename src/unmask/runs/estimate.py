@@ -62,6 +62,11 @@ def _numbers_per_token(shape: Shape, length: int) -> int:
     """Roughly what is kept for the backward pass, counted off the blocks' operations and confirmed by measuring."""
     inner = shape.feed_forward * (2 if shape.gated else 1)
     seen = sum(min(length, 3 * (shape.window_of(i) or length) // 2) for i in range(shape.layers))
+    if shape.reformer is not None:  # one layer's, the rest being rebuilt, and the order of tokens in each
+        parts, rounds = shape.reformer, shape.reformer.hashes
+        wide = max(4 * chunk * (rounds if kind == "lsh" else 1) for kind, chunk in parts.chunks.items())
+        across = shape.heads * shape.width_per_head
+        return 12 * shape.width + 4 * inner + rounds * (8 * across + shape.heads * (shape.layers + 3 * wide))
     encoder = shape.layers * (12 * shape.width + 4 * inner) + 3 * shape.heads * seen
     return encoder + shape.decoder_layers * (20 * shape.width + 4 * inner + 6 * shape.heads * length)
 

@@ -11,6 +11,7 @@ from unmask.hub.families import (
     longformer,
     mobilebert,
     modernbert,
+    reformer,
     roberta,
     t5,
     xlnet,
@@ -32,6 +33,7 @@ FAMILIES: dict[str, Family] = {
     "longformer": longformer.FAMILY,
     "deberta": deberta.FAMILY,
     "mobilebert": mobilebert.FAMILY,
+    "reformer": reformer.FAMILY,
 }
 "By `Shape.family`. Of several that Hugging Face calls by one ``model_type``, those that a setting tells come first."
 

@@ -9,10 +9,12 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.inference.generation.beams import search
 from unmask.inference.generation.choosing import drawing, likeliest
+from unmask.inference.generation.rereading import Rereader
 from unmask.inference.generation.settings import Generation
 from unmask.inference.generation.writer import Reader, Writer, stepwise
 from unmask.models.encoder import Encoder
 from unmask.models.encoder_decoder import EncoderDecoder
+from unmask.models.reformer import Reformer
 from unmask.models.transformer_xl import TransformerXL
 from unmask.nn.batch import Batch, collate
 from unmask.nn.blocks import Memory
@@ -60,8 +62,11 @@ class FromLeft:
 
     def _writer(self, prompts: list[Array]) -> Writer:
         network, sequences = self.model.network, self._given(prompts).streams["encoder"]
+        head, size = network.heads[self.head], self.model.tokenizer.size
+        if isinstance(network.backbone, Reformer):
+            return Rereader(network.backbone, head, size, sequences)
         assert isinstance(network.backbone, Encoder | TransformerXL)
-        return Writer(network.backbone, network.heads[self.head], self.model.tokenizer.size, sequences)
+        return Writer(network.backbone, head, size, sequences)
 
     def _given(self, prompts: list[Array]) -> Batch:
         return self.model.batch(prompts)
