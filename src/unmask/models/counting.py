@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from unmask.models.pieces import RELATIVE
-from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, SPAN, Shape
 from unmask.models.reformer_parts import ReformerParts
-from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, RELATIVE, SPAN, Shape
+from unmask.models.shape import BUCKETS, HIGHWAYS, LETTER_WIDTH, SPAN, Shape
 from unmask.text.tokens.spelling import LETTERS
 
 
