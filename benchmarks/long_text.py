@@ -175,8 +175,10 @@ def by_depth(model: str, length: int, depths: list[int], rounds: int) -> str:
     ]
     lines.append("|---" * (len(depths) + 1) + "|")
     rest = {"model": model, "length": length, "backward": True}
-    asked = [Program(f"{kind}, {n}", {"kind": kind, "layers": n, **rest}) for kind in OF_DEPTHS for n in depths]
-    found = compare(__file__, [program for program in asked if fits(program)], rounds)
+    found: dict[str, Measured] = {}
+    for n in depths:  # by itself, for what one turn held it keeps until all have ended
+        asked = [Program(f"{kind}, {n}", {"kind": kind, "layers": n, **rest}) for kind in OF_DEPTHS]
+        found |= compare(__file__, [program for program in asked if fits(program)], rounds)
     for kind in OF_DEPTHS:
         cells = [found.get(f"{kind}, {n}") for n in depths]
         told = ["does not fit" if cell is None else f"{cell.gigabytes:.2f} ({cell.speed:,.0f})" for cell in cells]

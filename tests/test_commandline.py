@@ -75,6 +75,7 @@ def test_dashes_underscores_flags_and_none() -> None:
     run = typed(*CORPUS, "--objective.whole-words", "--no-compile", "--steps", "none")
     assert run.objective.chosen["masked_lm"].whole_words is True
     assert (run.compile, run.steps) == (False, None)
+    assert typed(*CORPUS, "--compile", "false").compile is False and typed(*CORPUS, "--compile", "true").compile is True
     assert typed(*CORPUS, "--objective.whole_words").objective == run.objective
     assert typed(*CORPUS, "--no-objective.whole-words").objective != run.objective
 

@@ -186,6 +186,12 @@ def test_what_is_drawn_from_is_what_transformers_leaves(limits):
     assert torch.equal(among(SCORES, **limits), reference)
 
 
+@pytest.mark.parametrize("limits", [{"top_p": 1e-300}, {"temperature": 1e-6}], ids=str)
+def test_the_likeliest_is_left_however_little_is_asked_for(limits):
+    chances = among(SCORES, **limits).softmax(-1)
+    assert torch.equal(chances, torch.nn.functional.one_hot(SCORES.argmax(-1), 60).float())
+
+
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
 def test_tokens_are_drawn_by_their_probability(limits):
     """Of 40,000 draws; a chi-square over the tokens expected at least five times, and no other token but them."""
@@ -329,7 +335,7 @@ def test_models_that_do_not_write_say_so(tmp_path, tokenizer):
 @pytest.mark.parametrize(("settings", "why"), [
     ({"beams": 2, "sample": True}, "give one of them"), ({"top_k": 5}, "top_k is of what is drawn"),
     ({"length_penalty": 2.0}, "length_penalty compares beams"), ({"max_new_tokens": 0}, "greater than or equal to 1"),
-    ({"sample": True, "top_p": 0}, "greater than 0"), ({"sample": True, "temperature": 0}, "greater than 0"),
+    ({"sample": True, "top_p": 0}, "greater than 0"), ({"sample": True, "temperature": 0}, "greater than or equal"),
 ])  # fmt: skip
 def test_settings_that_do_not_fit_are_refused(settings, why):
     with pytest.raises(ValidationError, match=why):

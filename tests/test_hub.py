@@ -193,6 +193,7 @@ def test_an_empty_configuration_has_their_defaults():
         transformers.DistilBertConfig,
         transformers.LongformerConfig,
         transformers.ReformerConfig,
+        transformers.MobileBertConfig,
     ):
         bare = read_shape({"model_type": cls.model_type}, "c")
         assert bare == read_shape(cls().to_dict(), "c")
@@ -209,6 +210,17 @@ def test_an_empty_configuration_has_their_defaults():
     released |= {"vocab_size": 50265, "max_position_embeddings": 4098, "attention_window": [512] * 12}
     told = {"architectures": ["LongformerForSequenceClassification"]}
     assert read_shape({"model_type": "longformer", **released, **told}, "c") == PRESETS["longformer-base"]
+
+
+@pytest.mark.parametrize("sizes", [{"hidden_size": 10**9, "embedding_size": 10**9}, {"vocab_size": 10**12}], ids=str)
+def test_sizes_that_no_machine_holds_are_refused(sizes):
+    with pytest.raises(UserError, match=r"c: its sizes make [\d,]+ parameters"):
+        read_shape({"model_type": "mobilebert", "intra_bottleneck_size": 10**6, **sizes}, "c")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_size_has_its_default(family):
+    assert set(FAMILIES[family].numbers.values()) <= set(FAMILIES[family].defaults)
 
 
 def test_settings_of_older_versions_are_understood():
@@ -801,7 +813,7 @@ def test_a_pickle_that_holds_anything_else_is_refused(bert, tmp_path):
         assert "\n" not in str(caught.value)
     for content in (b"", b"PK\x03\x04", pickle.dumps(Bomb()), b"\x80\x04."):
         (bert / "pytorch_model.bin").write_bytes(content)
-        with pytest.raises(UserError, match="holds more than weights, or is damaged"):
+        with pytest.raises(UserError, match="holds more than weights, or is damaged; not opened"):
             hub.read(bert, pickled=True)
     assert not (tmp_path / "exploded").exists()
 

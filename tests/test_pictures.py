@@ -404,7 +404,10 @@ def test_the_command_prints_or_writes(tmp_path, capsys):
     ("words", "told"),
     [
         ("corruption --out a.png", "--out: a.png is neither a page (.html) nor a picture (.svg)"),
-        ("corruption --objective span_boundary", "give masked_lm with unit span too"),
+        (
+            "corruption --objective span_boundary",
+            "--objective masked_lm,span_boundary --objective.masked_lm.unit span would fit",
+        ),
         ("corruption --objective nothing", "there is no 'nothing'"),
         ("attention", "must be corruption"),
         ("corruption --tokenizer nowhere", "nowhere"),

@@ -61,7 +61,9 @@ def test_the_gradient_reaches_the_two_neighbours_and_nothing_else(spans, corpus)
 
 @pytest.mark.parametrize("given", [{"span_boundary": {}}, {"masked_lm": {}, "span_boundary": {}}])
 def test_span_boundaries_want_spans(given):
-    with pytest.raises(ValidationError, match="give masked_lm with unit span too"):
+    with pytest.raises(
+        ValidationError, match=r"--objective masked_lm,span_boundary --objective\.masked_lm\.unit span would fit"
+    ):
         Pretrain(corpus="c", out="o", objective=given)
 
 

@@ -377,6 +377,7 @@ def test_gensim_reads_what_is_saved_and_writes_what_is_opened(vectors, tmp_path)
         ([], r"vectors.txt:1: '': must be two numbers"),
         (["2 3", "a 1 2 3"], "has 1 words and should have 2"),
         (["2 3", "a 1 2 3", "b 1"], r"vectors.txt:3: 'b 1': must be a word and 3 numbers"),
+        (["1 2", "a 1 nan"], r"vectors.txt:2: 'a 1 nan': must be a word and 2 numbers"),
         (["1 2", "a 1 x"], r"vectors.txt:2: 'a 1 x': must be a word and 2 numbers"),
     ],
 )

@@ -67,7 +67,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: ``out`` is taken, cannot be written, or another process makes it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a new folder")
+    if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: is not empty (what unmask made there is whole); name a new folder")
     beside = out.with_name(f".{out.name}.partial")
     with alone(beside, out):

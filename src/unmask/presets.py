@@ -246,7 +246,7 @@ PRESETS: dict[str, Shape] = {
     "elmo-transformer": _elmo_transformer(6, 1024),
     "gru-tiny": _gru(128),
     "gru-mini": _gru(256),
-    "gru-large": _gru(2400, 620),
+    "gru-large": _gru(2400, 620).model_copy(update={"vocab_size": 20000}),
     "xlnet-tiny": _xlnet(2, 128),
     "xlnet-mini": _xlnet(4, 256),
     "xlnet-base": _xlnet(12, 768),

@@ -63,7 +63,7 @@ def _read_option(arguments: Arguments, known: dict[str, Option], word: str, left
     elif equals:
         _set(arguments, known, path, typed, value)
     elif path in known and known[path].is_flag:
-        _set(arguments, known, path, typed, True)
+        _set(arguments, known, path, typed, left.popleft() if left and left[0] in ("true", "false") else True)
     elif left and not left[0].startswith("--"):
         _set(arguments, known, path, typed, left.popleft())
     elif path in known or path == "recipe":

@@ -43,8 +43,10 @@ def _told(error: Exception, word: str) -> tuple[str, int]:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}", 1 if error.errno in _FULL else 2
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or _NO_MEMORY in str(error):
-        less = "; --accumulate 4, or a smaller --batch-size or --length, takes less"
-        return "the memory is full" + (less if "accumulate" in command(word).model_fields else ""), 1
+        fields = command(word).model_fields
+        length = "--length" if "length" in fields else "--task.length"
+        less = f"; --accumulate 4, or a smaller --batch-size or {length}, takes less"
+        return "the memory is full" + (less if "accumulate" in fields else ""), 1
     return f"internal error: {type(error).__name__}: {error} ({_traceback()})", 1
 
 

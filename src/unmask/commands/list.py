@@ -56,7 +56,7 @@ EMBEDDINGS = (
 )
 """What `--model.embedding` can be."""
 
-LINE = ("model", "layers", "embedding", "body", "train", "run", "context")
+LINE = ("model", "size", "embedding", "body", "train", "run", "context")
 TO_TRAIN, TO_RUN = 16, 4
 """Bytes for each weight: itself, its gradient and AdamW's two memories; and itself."""
 WIDE = 140
@@ -162,13 +162,13 @@ def _models() -> Table:
 
 def _print_models(console: Console) -> None:
     """By paper, so that a line has room for a model; and what each kind can be pre-trained with."""
-    console.print("{:<24}{:>9}{:>11}{:>9}{:>10}{:>9}{:>8}".format(*LINE), style="bold")
+    console.print("{:<23}{:>12}{:>10}{:>9}{:>9}{:>9}{:>8}".format(*LINE), style="bold")
     for (paper, kind), rows in groupby(_rows(), lambda row: (row.paper, row.kind)):
         console.print(f"{paper}, {kind}", style="dim")
         for row in rows:
             size = f"{row.layers} × {row.width}"
             sizes = (row.embeddings, row.body, row.train, row.run, row.context)
-            console.print("  {:<22}{:>9}{:>11}{:>9}{:>10}{:>9}{:>8}".format(row.name, size, *sizes))
+            console.print("  {:<21}{:>12}{:>10}{:>9}{:>9}{:>9}{:>8}".format(row.name, size, *sizes))
     console.print(f"\n{MEANINGS}.\n", style="dim")
     for kind, names in trained_with().items():
         console.print(f"{kind} can be pre-trained with {', '.join(names)}")

@@ -24,7 +24,7 @@ _WORDS: dict[Any, str] = {
     list: "a list",
     dict: "pairs of name and value",
 }
-_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "multiple_of": "a multiple of"}
 
 
 @dataclass(frozen=True)

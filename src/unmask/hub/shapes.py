@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from unmask.errors import UserError
 from unmask.hub.families import FAMILIES, named
 from unmask.hub.family import Family, refuse_other
+from unmask.models.counting import parameters
 from unmask.models.shape import Shape
 
 PLAIN = {
@@ -19,6 +20,10 @@ PLAIN = {
     "embedding_width": None, "layer_sharing": "none", "reformer": None,
 }  # fmt: skip
 "Parts as families have them that do not say otherwise."
+
+
+MOST = 10**13
+"Parameters that are believed; of more not even the sizes of weights could be written down."
 
 
 def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
@@ -38,7 +43,7 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         numbers = {us: whole[them] for us, them in family.numbers.items()}
         if family.after_padding:
             numbers["max_length"] -= padding(config, family, path) + 1
-        return Shape(**{"family": name, **family.parts, **numbers, **family.read(whole, path)})
+        shape = Shape(**{"family": name, **family.parts, **numbers, **family.read(whole, path)})
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: {_their_name(family, first['loc'])}: {first['msg']}") from None
@@ -46,6 +51,9 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         raise UserError(
             f"{path}: a setting is of the wrong type; a configuration written by transformers would fit"
         ) from None
+    if (count := parameters(shape)) > MOST:
+        raise UserError(f"{path}: its sizes make {count:,} parameters; those of a model that a machine holds would fit")
+    return shape
 
 
 def padding(config: Mapping[str, Any], family: Family, path: Path) -> int:

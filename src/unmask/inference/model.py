@@ -163,7 +163,7 @@ class Model:
     @property
     def _what_fills(self) -> str:
         if beside := next(iter(dict(self.network.companions.items())), None):
-            return f"the {beside} trained beside it may have one: `unmask convert … --to unmask --part {beside}`"
+            return f"the {beside} trained beside it may have one: `unmask convert … --to hf --part {beside}`"
         return "pre-train with --objective masked_lm to fill masks"
 
     def sequences(

@@ -176,8 +176,12 @@ def refuse_mixing(chosen: Mapping[str, Objective]) -> None:
     shares = {name: objective.mixing_rate for name, objective in chosen.items() if objective.mixing_rate is not None}
     if shares and abs(sum(shares.values()) - 1) > 1e-6:
         told = " and ".join(f"{name}.mixing_rate {share:g}" for name, share in shares.items())
+        if len(shares) == 1:
+            raise ValueError(
+                f"{told} draws one of several, and no other has a mixing_rate; leave it out, or give another"
+            )
         raise ValueError(
-            f"{told} add up to {sum(shares.values()):g}; one of them is drawn for each step, so 1 would fit"
+            f"{told} add up to {sum(shares.values()):g}; one of them is drawn for each step, so a sum of 1 would fit"
         )
     weights: dict[str, tuple[str, float]] = {}
     for name, objective in chosen.items():

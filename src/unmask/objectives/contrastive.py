@@ -38,9 +38,12 @@ class Contrastive(Objective):
 
     input_formats: ClassVar[tuple[str, ...]] = ("single_sentences",)
 
-    temperature: float = Field(0.05, gt=0, description="What cosines are divided by")
+    temperature: float = Field(0.05, ge=1e-3, description="What cosines are divided by")
     group: int = Field(
-        64, ge=2, description="About how many sentences a copy is looked for among; the paper's batch size"
+        64,
+        ge=2,
+        description="About how many sentences a copy is looked for among, at most those of a batch; the paper's "
+        "batch size",
     )
     dropout: float | None = Field(
         None, gt=0, lt=1, description="The model's dropout from now on, for a --base that has none; none: as it is"

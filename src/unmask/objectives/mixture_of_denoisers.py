@@ -59,6 +59,7 @@ class MixtureOfDenoisers(Marking):
         drawn = (chance.sequences("denoiser") * len(DENOISERS)).astype(np.int64)  # [N]
         spans, rates = (np.array(column)[drawn] for column in list(zip(*DENOISERS, strict=True))[1:])
         hidden = marks.random_spans(stream, chance, rates, spans)
+        hidden = marks.without_gaps(stream, hidden, np.isinf(spans))
         usual = int(stream.lengths.max()) * max(denoiser.rate / denoiser.span for denoiser in DENOISERS)
         source, (text, lengths) = self.marked(stream, hidden, usual, tokenizer)
         modes = tokenizer.ids([DENOISERS[number].mode for number in drawn])

@@ -38,7 +38,10 @@ class SpanBoundary(Objective):
         """Spans are those of masked_lm."""
         masked = others.get("masked_lm")
         if not isinstance(masked, MaskedLM) or masked.unit != "span":
-            raise ValueError("span_boundary asks for the spans that masked_lm hides; give masked_lm with unit span too")
+            raise ValueError(
+                "span_boundary asks for the spans that masked_lm hides; "
+                "--objective masked_lm,span_boundary --objective.masked_lm.unit span would fit"
+            )
 
     def corrupt(self, example: Example, tokenizer: Tokenizer, chance: Chance) -> Example:
         """Ask again for what masked_lm hid. Nothing more is hidden."""

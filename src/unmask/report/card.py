@@ -19,10 +19,17 @@ PIPELINES = {
     "score": "text-classification",
     "label_trees": "text-classification",
 }
+ANSWERED = {
+    "masked_lm": ("fill-mask", "It fills in words"),
+    "masked_next_token": ("fill-mask", "It fills in and writes words"),
+    "causal_lm": ("text-generation", "It writes words"),
+    "decoder_lm": ("text2text-generation", "It writes words"),
+}
+"Of a head that pre-training leaves: what Hugging Face calls its use, and what it does."
 LIMITS = {
     "pretrain": (
         "It knows what the corpus says and no more: its gaps, its errors and its prejudices are the model's too. "
-        "It fills in words; whether they are true it cannot tell. It was measured on text held out of the same corpus, "
+        "{does}It was measured on text held out of the same corpus, "
         "so the figures above say nothing of other text."
     ),
     "finetune": (
@@ -54,12 +61,25 @@ def _front(run: Run) -> str:
     about: dict[str, Any] = {"library_name": "unmask", "license": "unknown"}
     if result.language:
         about["language"] = result.language
-    about["pipeline_tag"] = PIPELINES.get(result.task or "", "fill-mask") if result.kind == "finetune" else "fill-mask"
+    usual = "fill-mask" if result.kind == "finetune" else _answered(run)[0]
+    about["pipeline_tag"] = PIPELINES.get(result.task or "", usual)
     about["tags"] = ["unmask", *filter(None, (result.task, words.model_name(result)))]
     if result.kind == "finetune" and result.figures:
         about["metrics"] = list(result.figures)
         about["model-index"] = [{"name": run.title, "results": [_measured(run)]}]
     return yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+
+
+def _answered(run: Run) -> tuple[str, str]:
+    """A pre-training's use, and what it does; others make states and nothing else."""
+    return next(
+        (said for head, said in ANSWERED.items() if f"loss/{head}" in run.result.figures), ("feature-extraction", "")
+    )
+
+
+def _limits(run: Run) -> str:
+    does = _answered(run)[1]
+    return LIMITS[run.result.kind].format(does=f"{does}; whether they are true it cannot tell. " if does else "")
 
 
 def _measured(run: Run) -> dict[str, Any]:
@@ -83,7 +103,7 @@ def _body(run: Run) -> str:
         _table("Figures", f"on held-out data ({result.held_out})", _figures(run)),
         _table("Data", "", [(name.replace(".", ", "), value) for name, value in data]),
         _table("Model", "", tables.rows(without(result.model, result.idle, "model."))),
-        f"## Limits\n\n{LIMITS[result.kind]}\n\nThe licence of the text it was made from is not known here: name it "
+        f"## Limits\n\n{_limits(run)}\n\nThe licence of the text it was made from is not known here: name it "
         "before you share the model.",
         f"## Use\n\n```python\nimport unmask\n\nmodel = unmask.load({run.address!r})\n```\n\nThe run's page is "
         "`report.html`; its settings are `config.yaml`.",

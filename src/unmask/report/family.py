@@ -8,7 +8,7 @@ from pathlib import Path
 from unmask.report import charts
 from unmask.report.page import Charts, write_page
 
-SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230")
+SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230", "#2f7f86")
 
 
 @dataclass(frozen=True)

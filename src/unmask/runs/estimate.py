@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unmask.errors import UserError
-from unmask.models.counting import parameters
+from unmask.models.counting import of_tokens, parameters
 from unmask.models.shape import Shape
 from unmask.training.loop import Trainer
 from unmask.training.progress import duration
@@ -52,9 +52,12 @@ def refuse_too_many_weights(shape: Shape) -> None:
     count = parameters(shape)
     free, wanted = _free_memory(), 16 * count
     if free is not None and not torch.cuda.is_available() and wanted > 2 * free:
+        which = "--model.layers or --model.width"
+        if of_tokens(shape) > count / 2:
+            which = "rows in its vocabulary" if shape.embedding != "fasttext_ngrams" else "--model.ngram-buckets"
         raise UserError(
             f"a model of {count:,} parameters takes about {wanted / 1e9:,.0f} GB of memory to train, and "
-            f"{free / 1e9:,.0f} are free; a smaller --model, or fewer --model.layers or --model.width, would fit"
+            f"{free / 1e9:,.0f} are free; a smaller --model, or fewer {which}, would fit"
         )
 
 

@@ -130,6 +130,8 @@ def read(path: Path) -> tuple[list[str], Array]:
         word, *numbers = line.split(" ")
         try:
             matrix[n] = _exactly(size, numbers)
+            if not np.isfinite(matrix[n]).all():
+                raise ValueError
         except ValueError:
             raise UserError(f"{path}:{n + 2}: {line[:40]!r}: must be a word and {size} numbers") from None
         words.append(word)

@@ -55,7 +55,7 @@ class LabelTrees(Task):
     reads: Literal["states", "embeddings"] = Field(
         "states", description="What a word's vector is: the mean of its tokens' last states, or of their embeddings"
     )
-    memory: int = Field(150, ge=1, description="Width of a node's state (Tai 2015, table 1)")
+    memory: int = Field(150, ge=1, le=4096, description="Width of a node's state (Tai 2015, table 1)")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of a node's state before its label (Tai 2015, §5.3)")
     encoding: str = Field("utf-8", description="Encoding of the files")
 

@@ -126,9 +126,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a checkpoint holds one") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path}: not a whole safetensors file ({error}); delete {path.parent} to use an older checkpoint"
-        ) from None
+        older = path.parent.name.startswith("step-")
+        instead = f"delete {path.parent} to use an older checkpoint" if older else "copy or download it again"
+        raise UserError(f"{path}: not a whole safetensors file ({error}); {instead}") from None
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unmask.disk import replace_file
-from unmask.errors import UserError, first_line
+from unmask.errors import UserError
 from unmask.training.checkpoint import read_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
@@ -46,8 +46,8 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # a pickle can fail in every way
-        raise UserError(f"{path}: holds more than weights, or is damaged ({first_line(error)}); not opened") from None
+    except Exception:  # a pickle can fail in every way; what torch says of it tells how to run its code
+        raise UserError(f"{path}: holds more than weights, or is damaged; not opened") from None
     if not isinstance(found, dict) or not all(isinstance(name, str) and _whole(x) for name, x in found.items()):
         raise UserError(f"{path}: must hold tensors by name and nothing else; save it as safetensors")
     return {name: tensor.detach() for name, tensor in found.items()}

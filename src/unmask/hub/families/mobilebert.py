@@ -59,7 +59,8 @@ FAMILY = Family(
     numbers={**NUMBERS, "bottleneck": "intra_bottleneck_size", "feed_forwards": "num_feedforward_networks"},
     defaults={
         "vocab_size": 30522, "embedding_size": 128, "hidden_size": 512, "num_hidden_layers": 24,
-        "num_attention_heads": 4, "intermediate_size": 512, "max_position_embeddings": 512, "initializer_range": 0.02,
+        "num_attention_heads": 4, "intermediate_size": 512, "intra_bottleneck_size": 128, "num_feedforward_networks": 4,
+        "max_position_embeddings": 512, "initializer_range": 0.02,
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12, "type_vocab_size": 2,
     },
     architectures={

@@ -42,6 +42,7 @@ def among(scores_NV: Tensor, temperature: float = 1.0, top_k: int | None = None,
         kept = kept.masked_fill(kept < kept.topk(top_k).values[:, -1:], -math.inf)
     if top_p < 1:
         chances, tokens = kept.softmax(-1).sort(dim=-1, descending=True, stable=True)
-        beyond = chances.cumsum(-1) - chances >= top_p  # by what all likelier ones have: the likeliest always stays
+        beyond = chances.cumsum(-1) - chances >= top_p  # by what all likelier ones have
+        beyond[:, 0] = False  # the likeliest stays, however little is asked for
         kept = kept.masked_fill(torch.empty_like(beyond).scatter(1, tokens, beyond), -math.inf)
     return kept

@@ -22,7 +22,7 @@ class Generation(Config):
         1.0, ge=-10, le=10, description="Beams are compared by their log-probability over their length to this power"
     )
     sample: bool = Field(False, description="Draw each token by its probability")
-    temperature: float = Field(1.0, gt=0, description="What scores are divided by before a token is drawn")
+    temperature: float = Field(1.0, ge=1e-6, description="What scores are divided by before a token is drawn")
     top_k: int | None = Field(None, ge=1, description="Draw among so many of the likeliest tokens; none: all")
     top_p: float = Field(
         1.0,

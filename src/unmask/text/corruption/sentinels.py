@@ -32,6 +32,16 @@ def random_spans(stream: Stream, chance: Chance, rate: float | Array, mean: floa
     return mask
 
 
+def without_gaps(stream: Stream, mask: Array, whole: Array) -> Array:
+    """[T] bool: hidden, and in these texts [N] all that stands between what is hidden, the border of documents too."""
+    places = np.flatnonzero(mask & whole[stream.sequence])
+    owners, first, count = np.unique(stream.sequence[places], return_index=True, return_counts=True)
+    begin, end = np.zeros(len(stream.lengths), np.int64), np.full(len(stream.lengths), -1)
+    begin[owners], end[owners] = places[first], places[first + count - 1]
+    place = np.arange(len(mask))
+    return mask | (begin[stream.sequence] <= place) & (place <= end[stream.sequence])
+
+
 def random_tokens(stream: Stream, chance: Chance, rate: float) -> Array:
     """[T] bool: hidden, each ordinary token by itself; ``iid_noise_mask``."""
     mask = np.zeros(len(stream.tokens), bool)
