@@ -171,7 +171,9 @@ def test_text_of_which_nothing_is_asked_is_refused(home, tmp_path):
     (tmp_path / "one.txt").write_text((home / "text.txt").read_text().split("\n\n")[0])
     calls.call(Prepare, str(tmp_path / "one.txt"), out=tmp_path / "one", tokenizer=home / "corpus", valid=0)
     for objective in ("sentence_order", {"masked_lm": {"rate": 1e-4}}):
-        with pytest.raises(UserError, match=r"one: nothing is asked of this text, \d+ tokens in 1 rows; more text"):
+        with pytest.raises(
+            UserError, match=r"one: nothing is asked of this text, \d+ tokens in 1 rows \(steps tried: 1\); more text"
+        ):
             calls.call(
                 Pretrain, tmp_path / "one", out=tmp_path / "run", objective=objective, steps=2, batch_size=1, **TINY
             )

@@ -89,8 +89,8 @@ class Pretraining:
         whole = (self._batch(self.plan, self._drawn(step), 0.0, step, 0, 1) for step in first)
         if not any(any(batch.counts.values()) for batch in whole):
             raise UserError(
-                f"{self.plan.corpus.folder}: in the first {len(first)} steps nothing is asked of this text, "
-                f"{self.plan.corpus.tokens:,} tokens in {self.plan.rows} rows; more text, documents of more sentences, "
+                f"{self.plan.corpus.folder}: nothing is asked of this text, {self.plan.corpus.tokens:,} tokens in "
+                f"{self.plan.rows} rows (steps tried: {len(first)}); more text, documents of more sentences, "
                 "a larger --batch-size or --length, or an --objective that asks more often would fit"
             )
 
