@@ -298,6 +298,18 @@ def test_a_vocabulary_of_the_text_knows_the_text(text):
     assert longest <= passages.LONGEST + 2 or "lighthousekeepers" in text or longest == len("[UNK]")
 
 
+def test_what_a_generator_draws_is_shown_as_drawn():
+    """Where it saw masks, and nowhere else; whether that is another token nobody knows yet."""
+    (one,) = sheet(asked_of("replaced_token_detection"), ["a text of some words that is long enough"], seed=5).shown
+    read, drawn = one.picture.views["encoder"].tokens, one.picture.views["generator"].tokens
+    assert any(token.state == "drawn" for token in read)
+    for token, guessed in zip(read, drawn, strict=True):
+        answers = dict(guessed.answers)
+        assert (token.state == "drawn") == bool(answers)
+        told = ("?", answers["generator"], "replaced?") if answers else (guessed.text, None, "original")
+        assert (token.text, token.was, dict(token.answers)["replaced_token_detection"]) == told
+
+
 def test_what_looks_like_a_mask_in_the_text_is_text():
     (one,) = sheet(asked_of("masked_lm"), ["a [MASK] in the text is text"], seed=1).shown
     tokens = [(token.text, token.state) for token in one.picture.views["encoder"].tokens]

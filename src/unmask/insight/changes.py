@@ -12,12 +12,13 @@ from typing import Literal
 
 from unmask.text.example import Array
 
-State = Literal["special", "seen", "kept", "hidden", "random", "moved", "removed"]
+State = Literal["special", "seen", "kept", "hidden", "random", "drawn", "moved", "removed"]
 
 MEANINGS: dict[State, str] = {
     "seen": "as it stands in the text",
     "hidden": "the model does not see what stood here",
     "random": "a token drawn at random stands here instead",
+    "drawn": "a token that the generator drew stands here: another, or the same again",
     "kept": "as it stands in the text, and asked for all the same",
     "moved": "stood somewhere else in the text",
     "removed": "taken out: the model does not see that it is missing",

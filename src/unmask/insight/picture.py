@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Painter:
         said = [said for head in asked if head in apart for said in self._said(head, asked[head], stream)]
         at = {head: targets for head, targets in asked.items() if head not in apart}
         added = self.trail.tokenizer.ids(self.modes).tolist() if self.modes else []
-        tokens = _Tokens(self, name, stream, at, _marks(stream, _told(drawn.after, at)))
+        tokens = _Tokens(self, name, stream, at, _marks(stream, _told(drawn.after, at)), _filled(drawn.after, name))
         return View(
             name,
             [
@@ -166,8 +166,16 @@ class Painter:
 class _Tokens:
     """Tokens of a stream."""
 
-    def __init__(self, painter: Painter, name: str, stream: Stream, asked: dict[str, Targets], marks: dict[int, str]):
-        self.painter, self.marks = painter, marks
+    def __init__(
+        self,
+        painter: Painter,
+        name: str,
+        stream: Stream,
+        asked: dict[str, Targets],
+        marks: dict[int, str],
+        filled: Collection[int],
+    ):
+        self.painter, self.marks, self.filled = painter, marks, filled
         self.order: Array | None = None
         if name == seeing.QUERY and stream.order is not None:
             self.order = stream.order + 1  # that of the token it asks for: it sees what comes before that
@@ -190,6 +198,13 @@ class _Tokens:
         return Token(self.painter.spelling.tokens(change.was or [])[0], "removed", None, None, False, (), "", None)
 
     def _token(self, change: Change, place: int) -> Token:
+        told = self._seen(change, place)
+        if place not in self.filled:
+            return told
+        answers = tuple((head, f"{answer}?") for head, answer in told.answers)  # it hangs on what will be drawn
+        return replace(told, text="?", state="drawn", was=told.text, answers=answers)
+
+    def _seen(self, change: Change, place: int) -> Token:
         labels = self.labels.get(place, [])
         tokens = [label for head, label in labels if head not in self.painter.meanings]
         return Token(
@@ -217,6 +232,16 @@ def _chosen(head: str, targets: Targets, offered: Array, stream: Stream) -> Iter
         own = stream.sequence[index[0] if pairs else index]
         choices = ", ".join(str(n + 1) for n in numbers[places >= 0].tolist())
         yield Said(head, f"for {int(own) + 1}, out of {choices}", f"{int(numbers[label]) + 1}")
+
+
+def _filled(example: Example, stream: str) -> set[int]:
+    """The places of a stream that are filled with what is drawn from the answers to another, as long as it."""
+    return {
+        place
+        for targets in example.targets.values()
+        if targets.lots is not None and targets.stream != stream
+        for place in targets.index.tolist()
+    }
 
 
 def _asked(example: Example, stream: str) -> dict[str, Targets]:

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 WIDTH, EDGE = 400, 14
 GAP, PAD = 5, 6  # between tokens, and inside a token beside its letters
 TOKEN, ANSWER, PROSE = 13, 12, 11.5  # sizes of letters
-SAMPLES: dict[State, str] = {"hidden": "[MASK]", "special": "[SEP]"}
+SAMPLES: dict[State, str] = {"hidden": "[MASK]", "drawn": "?", "special": "[SEP]"}
 BOX, ABOVE, BELOW = 21, 14, 16  # heights of a token, and of the lines above and below it
 
 

@@ -19,11 +19,12 @@ STYLES: dict[State, str] = {
     "kept": "black on green",
     "hidden": "reverse",
     "random": "black on yellow",
+    "drawn": "black on yellow",
     "moved": "white on magenta",
     "removed": "strike dim",
     "special": "dim",
 }
-MARKS: dict[State, str] = {"kept": "={}=", "random": "~{}~", "moved": "<{}>", "removed": "-{}-"}
+MARKS: dict[State, str] = {"kept": "={}=", "random": "~{}~", "drawn": "~{}~", "moved": "<{}>", "removed": "-{}-"}
 """What stands for styles where there are none."""
 ANSWER, ELSEWHERE = "bold cyan", "underline"
 LABEL = 9
