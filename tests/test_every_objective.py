@@ -65,7 +65,13 @@ suited = [
 USUAL = {"encoder": "bert", "gru": "gru", "xlnet": "xlnet", "encoder_decoder": "bart", "elmo": "elmo"}
 """Of a flow, the shape in which it is tested where one is enough."""
 
-PACE = {"quick_thought": 3e-3, "skip_thought": 4e-2, "prefix_lm": 4e-3, "span_corruption": 4e-3}
+PACE = {
+    "quick_thought": 3e-3,
+    "skip_thought": 4e-2,
+    "prefix_lm": 4e-3,
+    "span_corruption": 4e-3,
+    "mixture_of_denoisers": 4e-3,
+}
 """Learning rates of those that do not learn by heart at 0.01: two encoders part; a state has to carry words; a decoder
 has to find what it reads."""
 
