@@ -136,3 +136,9 @@ def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(monkeypa
     estimate.refuse_too_many_weights(BERT)
     with pytest.raises(UserError, match=r"parameters takes about \d+ GB of memory to train, and 20 are free"):
         estimate.refuse_too_many_weights(Shape(width=20_000, heads=2))
+    with pytest.raises(UserError, match=r"or fewer --model.layers or --model.width, would fit"):
+        estimate.refuse_too_many_weights(Shape(width=20_000, heads=2))
+    for embedding, option in (("fasttext_ngrams", "ngram_buckets"), ("char_cnn", "filters")):
+        large = Shape(embedding=embedding, tied=False, **{option: 64 * 10**7})
+        with pytest.raises(UserError, match=f"or fewer --model.{option.replace('_', '-')}, would fit"):
+            estimate.refuse_too_many_weights(large)

@@ -20,7 +20,13 @@ from unmask.training.record import peak_memory
 GROWTH = 2.5  # of what steps hold: batches differ in size a little, and over thousands of steps the heap gets holes
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two memories, float32
 
-
+LARGEST = {
+    "subword": "rows in its vocabulary",
+    "glyph_cnn": "rows in its vocabulary",
+    "char_cnn": "--model.filters",
+    "fasttext_ngrams": "--model.ngram-buckets",
+}
+"""What most weights of tokens hang on, by how they get their vectors."""
 MEMORY = Path("/proc/meminfo")
 
 
@@ -52,9 +58,8 @@ def refuse_too_many_weights(shape: Shape) -> None:
     count = parameters(shape)
     free, wanted = _free_memory(), 16 * count
     if free is not None and not torch.cuda.is_available() and wanted > 2 * free:
-        which = "--model.layers or --model.width"
-        if of_tokens(shape) > count / 2:
-            which = "rows in its vocabulary" if shape.embedding != "fasttext_ngrams" else "--model.ngram-buckets"
+        mostly_tokens = of_tokens(shape) > count / 2
+        which = LARGEST[shape.embedding] if mostly_tokens else "--model.layers or --model.width"
         raise UserError(
             f"a model of {count:,} parameters takes about {wanted / 1e9:,.0f} GB of memory to train, and "
             f"{free / 1e9:,.0f} are free; a smaller --model, or fewer {which}, would fit"
