@@ -1,20 +1,22 @@
 """A step of masked-LM training against Hugging Face's (and UER-py's), in real tokens per second.
 
 Real tokens are those of texts, never padding. The peers get their batches padded, as their own scripts train; ours lays
-as many texts as fit side by side. Needs `pip install unmask[benchmark]`.
+as many texts as fit side by side. Needs `pip install unmask[benchmark]`; for UER-py a checkout of it, and `six`.
 
     python benchmarks/pretrain_step.py                      the table of all cases that fit this machine
-    python benchmarks/pretrain_step.py --cases mini --rounds 9
+    python benchmarks/pretrain_step.py --cases mini --rounds 9 --uer ../UER-py
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,7 @@ CASES = {
 }
 
 
-def hugging_face(case: Case, precision: str) -> Run:
+def hugging_face(case: Case, precision: str, checkout: str) -> Run:
     """BertForMaskedLM as `run_mlm.py` trains it: padded, logits everywhere, fused AdamW, clipped."""
     import torch
     from transformers import BertConfig, BertForMaskedLM
@@ -115,7 +117,49 @@ def _padded(case: Case, seed: int) -> tuple[Any, Any, Any]:
     return torch.from_numpy(tokens), torch.from_numpy(mask).long(), torch.from_numpy(labels)
 
 
-def unmask(case: Case, precision: str) -> Run:
+def uer_py(case: Case, precision: str, checkout: str) -> Run:
+    """UER-py's masked LM and AdamW: padded, logits of what was masked; it neither clips nor knows bfloat16."""
+    import torch
+
+    sys.path.insert(0, checkout)
+    os.chdir(checkout)  # from where it reads the names of special tokens
+    from uer.model_builder import build_model
+    from uer.utils.optimizers import AdamW
+
+    model = build_model(_uer_settings(case)).train()
+    for name, weight in model.named_parameters():
+        if "gamma" not in name and "beta" not in name:
+            torch.nn.init.normal_(weight, 0, 0.02)
+    optimizer = AdamW(model.parameters(), lr=5e-4, weight_decay=0.01, correct_bias=False)
+    batches = _endless([_padded(case, seed) for seed in range(8)])
+
+    def run() -> float:
+        tokens, mask, labels = next(batches)
+        loss, _, _ = model(tokens, labels.clamp(min=0), mask)
+        loss.backward()
+        optimizer.step()
+        model.zero_grad()
+        return float(mask.sum())
+
+    return run
+
+
+def _uer_settings(case: Case) -> SimpleNamespace:
+    """What its scripts would read from a BERT's configuration."""
+    off = (
+        "remove_embedding_layernorm remove_transformer_bias remove_attention_scale parameter_sharing "
+        "factorized_embedding_parameterization relative_position_embedding has_residual_attention"
+    )
+    return SimpleNamespace(
+        embedding=["word", "pos", "seg"], encoder="transformer", decoder=None, target=["mlm"], data_processor="mlm",
+        tokenizer=SimpleNamespace(vocab=range(VOCABULARY)), emb_size=case.width, hidden_size=case.width,
+        feedforward_size=4 * case.width, heads_num=case.heads, layers_num=case.layers, hidden_act="gelu",
+        dropout=case.dropout, max_seq_length=512, tie_weights=True, mask="fully_visible", feed_forward="dense",
+        layernorm_positioning="post", layernorm="normal", **dict.fromkeys(off.split(), False),
+    )  # fmt: skip
+
+
+def unmask(case: Case, precision: str, checkout: str) -> Run:
     """The loop's own step, collation included."""
     from unmask.models.encoder import Encoder
     from unmask.models.shape import Shape
@@ -185,24 +229,28 @@ def _endless(batches: list[Any]) -> Any:
         yield from batches
 
 
-def build(kind: str, precision: str, case: dict[str, Any]) -> Run:
+PEERS = {"Hugging Face": hugging_face, "UER-py": uer_py}
+
+
+def build(kind: str, precision: str, case: dict[str, Any], checkout: str) -> Run:
     """The program that a process of this benchmark runs."""
     if kind == "rate":
         return matrix_rate(precision)
-    return {"unmask": unmask, "Hugging Face": hugging_face}[kind](Case(**case), precision)
+    return {"unmask": unmask, **PEERS}[kind](Case(**case), precision, checkout)
 
 
-def programs(case: Case, precisions: list[str]) -> list[Program]:
+def programs(case: Case, precisions: list[str], checkout: str) -> list[Program]:
     """Every program of a case, and the machine's matrix rate beside them."""
-    settings = {"case": dataclasses.asdict(case)}
+    settings = {"case": dataclasses.asdict(case), "checkout": checkout}
     return [
         Program(
             f"{kind} {precision}",
             {"kind": kind, "precision": precision, **settings},
-            kind != "Hugging Face" or case.peers_tuned,
+            kind not in PEERS or case.peers_tuned,
         )
-        for kind in ("rate", "Hugging Face", "unmask")
+        for kind in ("rate", *PEERS, "unmask")
         for precision in precisions
+        if kind != "UER-py" or (checkout and precision == "float32")
     ]
 
 
@@ -234,7 +282,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help=f"some of {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of turns")
+    parser.add_argument("--uer", default="", help="a checkout of UER-py, to measure it too")
     options = parser.parse_args()
+    checkout = str(Path(options.uer).resolve()) if options.uer else ""
     precisions = ["float32"]
     if multiplies_bfloat16():
         precisions.append("bfloat16")
@@ -244,7 +294,8 @@ def main() -> None:
         if name not in CASES:
             sys.exit(f"--cases {name}: no such case; choose of {', '.join(CASES)}")
         case = CASES[name]
-        print(table(case, compare(__file__, programs(case, precisions), options.rounds)), flush=True)
+        measured = compare(__file__, programs(case, precisions, checkout), options.rounds)
+        print(table(case, measured), flush=True)
 
 
 if __name__ == "__main__" and not serve(build):

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import unmask
+from unmask.runs.pretraining import Pretraining
+
 UNMASK = [sys.executable, "-m", "unmask"]
 TINY = ["--model", "bert-tiny", "--model.width", "32", "--model.heads", "2", "--model.feed-forward", "64"]
 TINY += ["--length", "32", "--batch-size", "8", "--device", "cpu", "--precision", "float32"]
@@ -111,6 +114,19 @@ def test_what_was_deleted_of_a_finished_run_is_made_again(corpus: Path, tmp_path
         (tmp_path / "a" / name).unlink()
         run("pretrain", corpus, "--out", tmp_path / "a", "--steps", 4, *TINY)
         assert (tmp_path / "a" / name).is_file() and figures(tmp_path / "a") == before
+
+
+def test_the_last_figures_are_those_measured_while_training(corpus: Path, tmp_path: Path, monkeypatch) -> None:
+    """And only where their line is lost, measured again: held-out text may take longer than the training."""
+    times, evaluate = [], Pretraining.evaluate
+    monkeypatch.setattr(Pretraining, "evaluate", lambda work: times.append(work) or evaluate(work))
+    settings = {"model": {"name": "bert-tiny", "width": 32}, "steps": 4, "eval_every": 2, "length": 32, "batch_size": 8}
+    done = unmask.pretrain(corpus, out=tmp_path / "a", **settings, device="cpu", precision="float32")
+    assert len(times) == 2
+    (tmp_path / "a" / "result.json").unlink()
+    (tmp_path / "a" / "metrics.jsonl").unlink()
+    again = unmask.pretrain(corpus, out=tmp_path / "a", **settings, device="cpu", precision="float32")
+    assert len(times) == 3 and done["figures"] == again["figures"] and done["figures"]["loss"] > 1
 
 
 @pytest.mark.parametrize("wrong", ['"steps": "many"', '"sums": [1]', "[" * 100_000])

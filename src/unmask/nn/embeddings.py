@@ -139,7 +139,7 @@ class TokenDifference(TokenEmbedding):
 
 
 def look_up(weight_VD: Tensor, ids: Tensor) -> Tensor:
-    """Rows [T, D] of an embedding matrix."""
+    """Rows [..., D] of an embedding matrix, of ids [...]."""
     if weight_VD.dtype == torch.bfloat16 and weight_VD.device.type == "cpu":
         rows: Tensor = _LookUp.apply(weight_VD, ids)  # type: ignore[no-untyped-call]
         return rows
@@ -156,8 +156,8 @@ class _LookUp(torch.autograd.Function):
         return F.embedding(ids, weight_VD)
 
     @staticmethod
-    def backward(ctx: Any, gradient_TD: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
-        used, which = ids.unique(return_inverse=True)
-        sums = torch.zeros(len(used), ctx.shape[1]).index_add_(0, which, gradient_TD.float())
-        return gradient_TD.new_zeros(ctx.shape).index_copy_(0, used, sums.to(gradient_TD.dtype)), None
+        used, which = ids.flatten().unique(return_inverse=True)
+        sums = torch.zeros(len(used), ctx.shape[1]).index_add_(0, which, gradient.flatten(0, -2).float())
+        return gradient.new_zeros(ctx.shape).index_copy_(0, used, sums.to(gradient.dtype)), None

@@ -28,11 +28,11 @@ from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
 from unmask.text.tokens.glyphs import Glyphs
-from unmask.training.checkpoint import Checkpoints, read_tensors
+from unmask.training.checkpoint import Checkpoints, read_state, read_tensors
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement, leave
 from unmask.training.progress import Progress
-from unmask.training.record import Record, write_result
+from unmask.training.record import Record, read_lines, write_result
 from unmask.training.run import opened
 from unmask.training.weights import read_json
 
@@ -185,23 +185,30 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
     trainer.weights.load(read_tensors(best / "model.safetensors"))
     samples = {"fill": work.filled(5), "written": written(work, 5)}
     replace_file(config.out / "samples.json", json.dumps(samples, ensure_ascii=False).encode())
-    result = write_result(config.out, _facts(config, corpus, trainer))
+    result = write_result(config.out, _facts(config, corpus, trainer, best))
     write_report(config.out)
     write_card(config.out)
     print(config.out / "report.html")
     return result
 
 
-def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+def _figures(run: Path, work: Pretraining, best: Path) -> dict[str, float]:
+    """A checkpoint's on held-out text: measured when it was saved, and anew only where that line was lost."""
+    step = read_state(best).step
+    lines = [line for line in read_lines(run / "metrics.jsonl") if (line["step"], line["split"]) == (step, "valid")]
+    return {name: x for name, x in lines[0].items() if name not in ("step", "split")} if lines else work.evaluate()
+
+
+def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer, best: Path) -> dict[str, Any]:
     """What `result.json` says of a pre-training run."""
     work: Pretraining = trainer.work  # type: ignore[assignment]
-    figures, state = work.evaluate(), trainer.state
+    state = trainer.state
     return {
         "kind": "pretrain",
         "base": config.base,
         "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
         "language": corpus.index.get("language"),
-        "figures": figures,
+        "figures": _figures(config.out, work, best),
         "held_out": "valid",
         "main": "loss",
         "seeds": [config.seed],
