@@ -14,7 +14,11 @@ Hugging Face's, and of full attention.
 from __future__ import annotations
 
 import argparse
+import itertools
+import multiprocessing
+import resource
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +155,7 @@ def gigabytes(kind: str, model: str, length: int, backward: bool, layers: int | 
     without them. Others need far less."""
     usual, width = SIZES[model]
     layers = layers or usual
-    return (layers + 3 if backward else 2) * (width // 64) * 4 * TOKENS * length / 1e9 * (kind == "full attention")
+    return (2 * layers + 4 if backward else 2) * (width // 64) * 4 * TOKENS * length / 1e9 * (kind == "full attention")
 
 
 def fits(program: Program) -> bool:
@@ -167,23 +171,48 @@ def measured(model: str, length: int, backward: bool, rounds: int) -> dict[str, 
     return found | compare(__file__, [program for program in asked if fits(program)], rounds)
 
 
-def by_depth(model: str, length: int, depths: list[int], rounds: int) -> str:
-    """The most memory that training with so many layers held; a column for each."""
+def held(settings: dict[str, Any]) -> tuple[float, float]:
+    """Gigabytes of the tensors of a turn that were there at once, at most, and those that the process held.
+
+    These are more: memory that was given back to the allocator lies between what is in use.
+    """
+    from torch.profiler import profile
+
+    from unmask import allocator
+
+    allocator.tune()
+    run = build(**settings)
+    run()
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # before the profiler keeps its notes there
+    with profile(profile_memory=True) as seen:
+        run()
+    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(itertools.accumulate(changes)) / 1e9, process
+
+
+def by_depth(model: str, length: int, depths: list[int]) -> str:
+    """What training with so many layers held in memory; a column for each."""
     lines = [
-        f"\n**{model}**, texts of {length:,} tokens, GB (tokens/s)\n",
+        f"\n**{model}**, texts of {length:,} tokens: GB of tensors at once (GB the process held)\n",
         f"| layers | {' | '.join(map(str, depths))} |",
     ]
     lines.append("|---" * (len(depths) + 1) + "|")
     rest = {"model": model, "length": length, "backward": True}
-    found: dict[str, Measured] = {}
-    for n in depths:  # by itself, for what one turn held it keeps until all have ended
-        asked = [Program(f"{kind}, {n}", {"kind": kind, "layers": n, **rest}) for kind in OF_DEPTHS]
-        found |= compare(__file__, [program for program in asked if fits(program)], rounds)
     for kind in OF_DEPTHS:
-        cells = [found.get(f"{kind}, {n}") for n in depths]
-        told = ["does not fit" if cell is None else f"{cell.gigabytes:.2f} ({cell.speed:,.0f})" for cell in cells]
-        lines.append(f"| {kind} | {' | '.join(told)} |")
+        cells = []
+        for n in depths:
+            program = Program(f"{kind}, {n}", {"kind": kind, "layers": n, **rest})
+            cells.append("{:.2f} ({:.2f})".format(*_alone(program)) if fits(program) else "does not fit")
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _alone(program: Program) -> tuple[float, float]:
+    """In a process of its own, for memory that one held is seldom given back."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(held, program.settings).result()
 
 
 def table(model: str, by_length: dict[int, dict[str, Measured | float]]) -> str:
@@ -224,7 +253,7 @@ def main() -> None:
         if options.depths:
             depths = [int(depth) for depth in options.depths.split(",")]
             for length in lengths:
-                print(by_depth(model, length, depths, options.rounds), flush=True)
+                print(by_depth(model, length, depths), flush=True)
             continue
         by_length = {length: measured(model, length, not options.encode, options.rounds) for length in lengths}
         print(table(model, by_length), flush=True)

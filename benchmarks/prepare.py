@@ -203,8 +203,8 @@ def _excerpt(text: Path, to: Path, megabytes: int) -> None:
     """So many megabytes of a text, which is repeated where it is too short."""
     sources = Sources([str(text)])
     with to.open("w", encoding="utf-8") as file:
-        for document, first in itertools.chain.from_iterable(sources.pieces() for _ in itertools.count()):
-            file.write(("\n\n" if first else "\n") + document)
+        for piece in itertools.chain.from_iterable(sources.pieces() for _ in itertools.count()):
+            file.write(("\n\n" if piece.first else "\n") + piece.text)
             if file.tell() >= megabytes * 1e6:
                 return
 

@@ -44,6 +44,7 @@ def trained(given: argparse.Namespace, out: Path, title: str, seed: int) -> Fine
         **files(given.data, out, title),
         **how,
         batch_size=25,  # Tai 2015, §5.3
+        precision="float32",
         seeds=[seed],
         out=out / f"{title.replace(': ', '-').replace(' ', '-')}-{seed}",
     )
