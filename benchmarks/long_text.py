@@ -53,20 +53,20 @@ def ours(kind: str, model: str, length: int, backward: bool, layers: int | None 
     from unmask.text.example import Example, Stream
 
     usual, width = SIZES[model]
-    like_reformer = {
+    like_reformer: dict[str, Any] = {
         "family": "reformer", "width": 2 * width, "norm": "before", "embedding_norm": False, "tied": False,
         "segments": 0, "head_width": 64, "reformer": {"local_chunk": CHUNK, "lsh_chunk": CHUNK, "hashes": HASHES},
     }  # fmt: skip
-    seen = {
+    seen: dict[str, dict[str, Any]] = {
         "full attention": {},
         "longformer": {"family": "longformer", "window": WINDOW, "global_every": 0, "global_tokens": "first"},
         f"window {LOCAL}": {"window": LOCAL, "global_every": 0},
         "reformer": like_reformer,
         KEPT: like_reformer,
-    }[kind]
+    }
     shape = Shape(
         **{"vocab_size": VOCABULARY, "layers": layers or usual, "width": width, "heads": width // 64,
-           "feed_forward": 4 * width, "max_length": length, "dropout": 0, "attention_dropout": 0, **seen},
+           "feed_forward": 4 * width, "max_length": length, "dropout": 0, "attention_dropout": 0, **seen[kind]},
     )  # fmt: skip
     encoder = backbone_of(shape)
     stream = Stream(tokens(), np.full(TOKENS // length, length))

@@ -33,6 +33,7 @@ from unmask.presets import PRESETS, USUAL
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.tokens.fields import fields_of
 
+OBJECTIVES: Any = folder("unmask.objectives")
 BESIDE = "masked_lm"
 ROWS, LENGTH = 16, 128
 TURN = 2.0  # seconds, at least
@@ -43,13 +44,13 @@ LEARNED = (
 
 def asked(name: str) -> dict[str, Any]:
     """The objective and what it needs, as recipes give them."""
-    return {**folder("unmask.objectives")[name].needs, name: {}}
+    return {**OBJECTIVES[name].needs, name: {}}
 
 
 def usable(names: list[str], corpus: str) -> list[str]:
     """Those that this corpus can teach; the others are said to be left out."""
     fields = fields_of(Corpus.open(Path(corpus)).tokenizer)
-    lacking = [name for name in names if folder("unmask.objectives")[name].fields and not fields]
+    lacking = [name for name in names if OBJECTIVES[name].fields and not fields]
     for name in lacking:
         print(f"{name}: left out; this corpus has no fields (unmask prepare --fields)", file=sys.stderr)
     return [name for name in names if name not in lacking]
@@ -57,7 +58,7 @@ def usable(names: list[str], corpus: str) -> list[str]:
 
 def model_of(name: str, size: str) -> str:
     """A preset of this size, of the kind that the objective usually trains."""
-    kind = USUAL[folder("unmask.objectives")[name].flows[0]].rpartition("-")[0]
+    kind = USUAL[OBJECTIVES[name].flows[0]].rpartition("-")[0]
     return f"bert-{size}" if kind == "modernbert" else f"{kind}-{size}"
 
 
@@ -82,7 +83,7 @@ def trainer_of(name: str, corpus: str, size: str) -> Any:
     config = Pretrain(
         corpus=Path(corpus), out=Path("never-written"), model=model_of(name, size), objective=asked(name),
         length=LENGTH, batch_size=ROWS, precision="float32", device="cpu",
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     opened = Corpus.open(Path(corpus)).plus(config.extra_tokens)
     trainer = pretrain.trainer_of(config.resolved(opened.tokenizer.size), opened)
     trainer.state.steps = 1_000_000  # of which only some are taken
@@ -196,7 +197,7 @@ def _learned(beginning: list[str], result: dict[str, Any], scores: list[str]) ->
 
 
 def main() -> None:
-    names = sorted(folder("unmask.objectives"))
+    names = sorted(OBJECTIVES)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--only", help="some of the objectives, joined by commas")

@@ -84,7 +84,7 @@ class Letters:  # the loop's `Work`
 
 def curve(precision: str, seed: int, steps: int) -> np.ndarray:
     """The mean loss of every step."""
-    settings = Training(device="cpu", precision=precision, lr=1e-3, seed=seed)  # type: ignore[arg-type]
+    settings = Training(device="cpu", precision=precision, lr=1e-3, seed=seed)
     never = Checkpoints(Path(tempfile.gettempdir()) / "never-written")
     trainer = Trainer(Letters(seed), settings, Placement.of(settings), never)
     trainer.state.steps = steps

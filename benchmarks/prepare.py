@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from turns import Program, Run, compare, serve
 from unmask.text.corpus.preparation import prepare
+from unmask.text.corruption.masking import Unit, mask_tokens
 from unmask.text.sources.documents import Sources
 from unmask.text.tokens.tokenizer import Tokenizer
 
@@ -88,10 +90,9 @@ def mapped(text: str, vocabulary: str, language: str) -> Run:
     return run
 
 
-def masking(text: str, vocabulary: str, language: str, unit: str, rows: int) -> Run:
+def masking(text: str, vocabulary: str, language: str, unit: Unit, rows: int) -> Run:
     """A batch of so many rows of 128 tokens of a corpus, masked."""
     from unmask.text.chance import Chance
-    from unmask.text.corruption.masking import mask_tokens
     from unmask.text.example import Stream
 
     out = Path(tempfile.mkdtemp())
@@ -111,7 +112,7 @@ def masking(text: str, vocabulary: str, language: str, unit: str, rows: int) -> 
     return run
 
 
-PROGRAMS = {"ours": ours, "bare": bare, "mapped": mapped, "masking": masking}
+PROGRAMS: dict[str, Callable[..., Run]] = {"ours": ours, "bare": bare, "mapped": mapped, "masking": masking}
 
 
 def build(program: str, **settings: Any) -> Run:

@@ -75,7 +75,7 @@ CASES = {
 }
 
 
-def hugging_face(case: Case, precision: str, checkout: str) -> Run:
+def hugging_face(case: Case, precision: str, checkout: str = "") -> Run:
     """BertForMaskedLM as `run_mlm.py` trains it: padded, logits everywhere, fused AdamW, clipped."""
     import torch
     from transformers import BertConfig, BertForMaskedLM
@@ -159,7 +159,7 @@ def _uer_settings(case: Case) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def unmask(case: Case, precision: str, checkout: str) -> Run:
+def unmask(case: Case, precision: str, checkout: str = "") -> Run:
     """The loop's own step, collation included."""
     from unmask.models.encoder import Encoder
     from unmask.models.shape import Shape
@@ -175,7 +175,7 @@ def unmask(case: Case, precision: str, checkout: str) -> Run:
         dropout=case.dropout, attention_dropout=case.dropout,
     )  # fmt: skip
     network = Network(Encoder(shape), {"masked_lm": MaskedLMHead(shape)}).train()
-    settings = Training(device="cpu", precision=precision)  # type: ignore[arg-type]
+    settings = Training(device="cpu", precision=precision)
     checkpoints = Checkpoints(Path(tempfile.gettempdir()) / "never-written")
     trainer = Trainer(_Work(network, case), settings, Placement.of(settings), checkpoints)
     trainer.state.steps = 1_000_000  # of which only some are taken

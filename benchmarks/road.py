@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 RATES = ("5e-4", "1e-3", "2e-3")
 INITS = ("pretrained", "random")
@@ -174,7 +175,7 @@ def _columns(path: Path) -> tuple[list[str], list[str]]:
     return [row[1 - label] for row in rows], [row[label] for row in rows]
 
 
-def row(title: str, found: dict[str, tuple[str, dict[str, object]]], counts: str) -> str:
+def row(title: str, found: dict[str, tuple[str, dict[str, Any]]], counts: str) -> str:
     """A line of the table."""
     cells = []
     for init in INITS:

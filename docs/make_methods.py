@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from unmask.commands.list import table_of, trained_with
+from unmask.commands.list import Kind, table_of, trained_with
 
 HOME = Path(__file__).parent / "methods.md"
-KINDS = {
+KINDS: dict[Kind, str] = {
     "objectives": "What is asked in pre-training: `--objective NAME`, several joined by commas.",
     "models": "Shapes: `--model NAME`. Each of a shape's numbers is an option too: `--model.layers 3`.",
     "embeddings": "How a model's tokens get their vectors: `--model.embedding NAME`.",

@@ -146,7 +146,7 @@ def _choices(cls: type[Config]) -> Iterator[tuple[str, Any]]:
 
 def _entry(name: str, cls: type[Objective], settings: dict[str, Any]) -> Entry | None:
     """None where the settings ask for more than their names (a file, another option)."""
-    known = folder("unmask.objectives")
+    known: Any = folder("unmask.objectives")
     try:
         asked = {**{other: known[other](**given) for other, given in cls.needs.items()}, name: cls(**settings)}
         for objective in asked.values():
