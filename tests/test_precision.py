@@ -75,3 +75,17 @@ def test_a_gradient_that_was_scaled_is_not_given_out_again():
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace"):
         total.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_what_is_correct_is_what_argmax_says(dtype):
+    """Of answers that are equally likely, as many are in bfloat16, the first counts."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(400, 50, generator=generator).to(dtype)
+    labels = torch.where(torch.rand(400, generator=generator) < 0.5, logits.argmax(-1), 7)
+    logits[:20] = 1.0
+    labels[:10] = 0
+    expected = (logits.argmax(-1) == labels).sum()
+    assert 0 < expected < 400 and cross_entropy(logits, labels).correct == expected
+    assert cross_entropy(logits[20:21].fill_(-1), torch.tensor([7])).correct == 0
