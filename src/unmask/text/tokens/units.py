@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -123,6 +124,7 @@ def _last(surface: bytes) -> int:
     return ALONE if surface == b" " else class_of(surface[at:])
 
 
+@lru_cache(1 << 12)  # tens of thousands of entries begin and end with hundreds of characters
 def class_of(character: bytes) -> int:
     """The class of one character, or of the bytes that begin one."""
     try:
