@@ -234,6 +234,19 @@ def test_settings_of_older_versions_are_understood():
     assert (shape.global_every, shape.rotary_base, shape.local_rotary_base) == (2, 5.0, 6.0)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_second_names_of_settings_are_understood_as_there(family):
+    """What transformers calls by either name is read by either, each alone."""
+    from transformers import AutoConfig
+
+    written = write_shape(SHAPES[family], "c")
+    assert FAMILIES[family].aliases == AutoConfig.for_model(written["model_type"]).attribute_map
+    for alias, name in FAMILIES[family].aliases.items():
+        second = {(alias if each == name else each): value for each, value in written.items()}
+        assert alias in second and read_shape(second, "c") == read_shape(written, "c")
+        read_shape({**second, name: written[name]}, "c")  # both, and alike
+
+
 @pytest.mark.parametrize(
     "family, settings, word",
     [
@@ -253,6 +266,13 @@ def test_settings_of_older_versions_are_understood():
         ("modernbert", {"mlp_dropout": 0.5}, "mlp_dropout"),
         ("modernbert", {"layer_types": ["full_attention"] * 4 + ["sliding_attention"]}, "layer_types"),
         ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rope_type 'yarn'"),
+        (
+            "modernbert",
+            {"rope_parameters": {"full_attention": {"type": "linear", "factor": 2.0}}},
+            "rope_type 'linear'",
+        ),
+        ("modernbert", {"sliding_window": 3}, "sliding_window 3"),
+        ("modernbert", {"global_attn_every_n_layers": 0, "layer_types": None}, "global_attn_every_n_layers 0"),
         ("modernbert", {"rope_parameters": "x"}, "wrong type"),
         ("modernbert", {"global_attn_every_n_layers": "x"}, "wrong type"),
         ("roberta", {"hidden_act": "relu"}, "hidden_act 'relu'"),
@@ -266,6 +286,8 @@ def test_settings_of_older_versions_are_understood():
         ("longformer", {"attention_window": 1}, "attention_window"),
         ("longformer", {"global_tokens": "all"}, "global_tokens"),
         ("bart", {"activation_function": "relu"}, "activation_function"),
+        ("bart", {"num_hidden_layers": 1}, "num_hidden_layers 1 and encoder_layers 2 are two names of one setting"),
+        ("distilbert", {"num_attention_heads": 1}, "num_attention_heads 1 and n_heads"),
         ("bart", {"decoder_attention_heads": 4}, "decoder_attention_heads"),
         ("bart", {"decoder_ffn_dim": 4}, "decoder_ffn_dim"),
         ("bart", {"normalize_before": True}, "normalize_before"),

@@ -58,6 +58,7 @@ class Family:
     settled: tuple[str, ...] = ()  # parts that `read` and `write` see to
     vocabulary: str = ""  # the layer whose weight is the embeddings' own; some files hold it a second time
     copies: tuple[str, ...] = ()  # further layers whose weight that may be
+    aliases: Mapping[str, str] = field(default_factory=dict)  # further names of settings that files may use
     ids: Mapping[str, str] = field(default_factory=dict)  # theirs for a special token's id: the tokenizer's
     pools: tuple[str, ...] = ("cls",)  # what their classifier can read its answer from
     classless: tuple[str, ...] = ()  # tasks (`Task.architecture`) for which they have no class

@@ -37,6 +37,7 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES.values()))
         raise UserError(f"{path}: model_type {config.get('model_type')!r} is not known here; {known} are")
     family = FAMILIES[name]
+    config = _by_their_first_name(config, family, path)
     refuse_other(config, family.fixed, path)
     try:
         whole = {**family.defaults, **config}
@@ -54,6 +55,20 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     if (count := parameters(shape)) > MOST:
         raise UserError(f"{path}: its sizes make {count:,} parameters; those of a model that a machine holds would fit")
     return shape
+
+
+def _by_their_first_name(config: Mapping[str, Any], family: Family, path: Path) -> dict[str, Any]:
+    """Settings that have two names there by the one that is written."""
+    found = {name: value for name, value in config.items() if name not in family.aliases}
+    for alias, name in family.aliases.items():
+        if alias not in config:
+            continue
+        if found.setdefault(name, config[alias]) != config[alias]:
+            raise UserError(
+                f"{path}: {alias} {config[alias]!r} and {name} {found[name]!r} are two names of one setting; "
+                "one of them would fit"
+            )
+    return found
 
 
 def padding(config: Mapping[str, Any], family: Family, path: Path) -> int:

@@ -86,6 +86,10 @@ FAMILY = Family(
     settled=("embedding_scale",),
     vocabulary="lm_head",
     copies=("model.encoder.embed_tokens", "model.decoder.embed_tokens"),
+    aliases={
+        "num_attention_heads": "encoder_attention_heads", "hidden_size": "d_model",
+        "num_hidden_layers": "encoder_layers",
+    },
     ids={
         "pad_token_id": "pad", "bos_token_id": "cls", "eos_token_id": "sep", "decoder_start_token_id": "sep",
         "forced_eos_token_id": "sep",

@@ -52,6 +52,7 @@ FAMILY = Family(
         "window": None,
     },
     vocabulary="vocab_projector",
+    aliases={"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"},
     ids={"pad_token_id": "pad"},
     buffers=("distilbert.embeddings.position_ids",),
     write=_write,

@@ -54,6 +54,8 @@ FAMILY = Family(
         "causal": True, "activation": "gelu_tanh", "embedding_norm": False,
     },
     vocabulary="lm_head",
+    aliases={"hidden_size": "n_embd", "max_position_embeddings": "n_positions", "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer"},
     ids={"pad_token_id": "pad", "bos_token_id": "cls", "eos_token_id": "sep"},
     pools=("last",),
     buffers=("transformer.h.#.attn.bias", "transformer.h.#.attn.masked_bias"),

@@ -20,6 +20,8 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
     # a bias or a dropout that is left out is off there
     refuse_other({**dict.fromkeys(biases, False), **config}, biases, path)
     refuse_other(config, {"mlp_dropout": config["embedding_dropout"]}, path)
+    if "sliding_window" in config:  # which means one side there
+        refuse_other(config, {"sliding_window": config["local_attention"] // 2}, path)
     every = _global_every(config, path)
     return {
         "bias": bias,
@@ -50,10 +52,12 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
 
 def _global_every(config: Config, path: Path) -> int:
     kinds = config.get("layer_types")
-    every: int = max(1, int(config.get("global_attn_every_n_layers", 3)))
+    every = abs(int(config.get("global_attn_every_n_layers", 3)))
     if kinds is None:
+        if not every:
+            raise UserError(f"{path}: global_attn_every_n_layers 0: every n-th layer is meant; 1 would fit")
         return every
-    for n in (every, *range(1, len(kinds) + 1)):
+    for n in (max(1, every), *range(1, len(kinds) + 1)):
         if kinds == ["sliding_attention" if i % n else "full_attention" for i in range(config["num_hidden_layers"])]:
             return int(n)
     raise UserError(f"{path}: layer_types does not repeat; full_attention in every n-th layer from the first would fit")
@@ -63,7 +67,7 @@ def _rotary_base(config: Config, kind: str, path: Path) -> float:
     old = {"full": "global_rope_theta", "sliding": "local_rope_theta"}[kind]
     default = {"full": 160_000.0, "sliding": 10_000.0}[kind]
     found = (config.get("rope_parameters") or {}).get(f"{kind}_attention") or {}
-    if (scaled := found.get("rope_type", "default")) != "default" or config.get("rope_scaling"):
+    if (scaled := found.get("rope_type", found.get("type", "default"))) != "default" or config.get("rope_scaling"):
         raise UserError(f"{path}: rope_type {scaled!r} or rope_scaling is not known here; default rotary positions fit")
     return float(found["rope_theta"] if "rope_theta" in found else config.get(old, default))
 

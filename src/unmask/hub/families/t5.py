@@ -98,6 +98,8 @@ def _family(feed_forward: str, into: str, activation: str) -> Family:
         settled=("decoder_layers", "activation_dropout", "embedding_scale", "tied"),
         vocabulary="lm_head",
         copies=("encoder.embed_tokens", "decoder.embed_tokens"),
+        aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers",
+            "head_dim": "d_kv"},
         ids={"pad_token_id": "pad", "eos_token_id": "sep", "decoder_start_token_id": "pad"},
         buffers=("decoder.block.#.layer.#.EncDecAttention.relative_attention_bias.weight",),
         read=_read,

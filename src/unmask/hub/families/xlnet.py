@@ -75,6 +75,8 @@ FAMILY = Family(
     },
     parts={"activation": "gelu", **built_in("xlnet")},
     vocabulary="lm_loss",
+    aliases={"n_token": "vocab_size", "hidden_size": "d_model", "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer"},
     ids={"pad_token_id": "pad", "bos_token_id": "cls", "eos_token_id": "sep"},
     read=_read,
     write=_write,
