@@ -311,6 +311,8 @@ def test_folders_say_what_a_decoder_is_given_first(tmp_path, tokenizer):
         assert again.begins == model.begins == getattr(model.tokenizer, begins)
         text = "a film about"
         assert again.generate([text], beams=3, max_new_tokens=9) == model.generate([text], beams=3, max_new_tokens=9)
+        Convert(src=str(folder), to="unmask", out=tmp_path / f"{family}-back").run()
+        assert load(tmp_path / f"{family}-back").begins == model.begins
 
 
 def test_it_is_told_that_a_fragments_place_is_not_carried(tmp_path, tokenizer):

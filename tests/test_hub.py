@@ -294,8 +294,11 @@ def test_second_names_of_settings_are_understood_as_there(family):
         ("bart", {"decoder_layers": 1}, "decoder.layers.1"),
         ("t5", {"feed_forward_proj": "gelu"}, "feed_forward_proj 'gelu'"),
         ("t5", {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wi.weight"),
+        ("t5", {"dense_act_fn": "gelu_new"}, "dense_act_fn 'gelu_new'"),
+        ("t5-v1.1", {"dense_act_fn": "relu"}, "dense_act_fn 'relu'"),
         ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
         ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
+        ("reformer", {"num_hidden_layers": 1}, "num_hidden_layers 1"),
         ("reformer", {"hidden_act": "silu"}, "hidden_act 'silu'"),
         ("reformer", {"local_num_chunks_after": 1}, "local_num_chunks_after 1"),
         ("reformer", {"axial_pos_embds_dim": [10, 10]}, "axial_pos_embds_dim"),
@@ -593,6 +596,14 @@ def test_what_debertas_release_holds_besides_is_said(tmp_path, tokenizer):
     assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
 
 
+def test_a_tensor_by_an_old_name_and_by_todays_is_refused(bert):
+    """One of them would be passed over in silence."""
+    name = "bert.embeddings.LayerNorm.weight"
+    change_tensors(bert, lambda tensors: tensors | {name.replace("weight", "gamma"): 2 * tensors[name]})
+    with pytest.raises(UserError, match=f"holds .*{name}.*, two names of one tensor"):
+        hub.read(bert)
+
+
 def test_old_names_are_understood(bert):
     """Gamma and beta, buffers, and a vocabulary matrix stored a second time."""
 
@@ -736,8 +747,9 @@ def test_a_head_that_the_folder_says_it_has_must_be_there(bert):
     with pytest.raises(UserError, match=r"of the masked_lm head cls.predictions.bias, .* is missing; --allow"):
         hub.read(bert, [])
     assert hub.read(bert, ["masked_lm"]).heads == ["next_sentence"]
-    change_config(bert, architectures=["BertForNextSentencePrediction"])
-    assert hub.read(bert, []).heads == ["next_sentence"]
+    for classes in (["BertForNextSentencePrediction"], 5):
+        change_config(bert, architectures=classes)
+        assert hub.read(bert, []).heads == ["next_sentence"]
 
 
 def test_what_is_missing_of_the_model_itself_is_never_allowed(bert):

@@ -127,6 +127,19 @@ def test_the_last_figures_are_those_measured_while_training(corpus: Path, tmp_pa
     (tmp_path / "a" / "metrics.jsonl").unlink()
     again = unmask.pretrain(corpus, out=tmp_path / "a", **settings, device="cpu", precision="float32")
     assert len(times) == 3 and done["figures"] == again["figures"] and done["figures"]["loss"] > 1
+    (tmp_path / "a" / "result.json").unlink()
+    (tmp_path / "a" / "metrics.jsonl").write_text('{"step": 4, "split": "valid", "loss": 0.001}\n')
+    again = unmask.pretrain(corpus, out=tmp_path / "a", **settings, device="cpu", precision="float32")
+    assert len(times) == 4 and done["figures"] == again["figures"]
+
+
+def test_what_was_saved_of_a_refused_run_stays(corpus: Path, tmp_path: Path) -> None:
+    """Though no line of metrics was written yet."""
+    wild = ["--steps", 60, "--save-every", 1, "--log-every", 100, "--lr", 3e4, "--warmup", 0, "--clip", "none"]
+    refused = run("pretrain", corpus, "--out", tmp_path / "a", *wild, *TINY, check=False)
+    assert refused.returncode == 2 and "last good checkpoint" in refused.stderr
+    named = Path(refused.stderr.split("last good checkpoint: ")[1].split(";")[0])
+    assert (named / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("wrong", ['"steps": "many"', '"sums": [1]', "[" * 100_000])

@@ -129,7 +129,7 @@ class Convert(Config):
             objective = read_settings(settings)["objective"]
         else:
             objective = _objectives(model)
-        config = Converted(converted_from=self.src, model=model.shape, objective=objective)
+        config = Converted(converted_from=self.src, model=model.shape, objective=objective, begins=model.begins)
         Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
         model.tokenizer.save(out, segments=model.shape.segments > 1)
         glyphs.write(model.network, out)
@@ -153,6 +153,7 @@ class Converted(Config):
     converted_from: str
     model: Shape
     objective: dict[str, dict[str, Any]]  # the heads that came along
+    begins: int | None = None  # the token that its decoder is given first
 
 
 def _with_layers(model: Model) -> Model:

@@ -61,6 +61,7 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
     if shape.layers > len(stored):
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
+    _refuse_twice(path, names)
     tensors = {names[name]: tensor for name, tensor in stored.items() if numberless(names[name]) not in family.buffers}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in family.idle or bool(tensor.any())}
     held = [*tensors]
@@ -113,7 +114,8 @@ def _lacking(
         raise UserError(
             f"--allow-missing {unknown}: {shape.family} has no such head; {', '.join(family.heads)} would fit"
         )
-    said = [heads for heads, cls in family.architectures.items() if cls in (config.get("architectures") or ())]
+    classes = config.get("architectures")
+    said = [heads for heads, cls in family.architectures.items() if isinstance(classes, list) and cls in classes]
     lacking: dict[str, list[str]] = {}
     for head in dict.fromkeys([*shown, *min(said, key=len, default=())]):
         ours = [name for name in _sizes(shape, [head]) if name.startswith("heads.")]
@@ -227,6 +229,14 @@ def _sharded(folder: Path, index: Path, read_one: Callable[[str], dict[str, Tens
     if lost := [name for name in places if name not in tensors]:
         raise UserError(f"{index}: {lost[0]} is not in {places[lost[0]]}, where it should be")
     return tensors
+
+
+def _refuse_twice(path: Path, names: dict[str, str]) -> None:
+    """Refuse a tensor that is held by an old name and by today's: one of them would be passed over."""
+    first: dict[str, str] = {}
+    for name, now in names.items():
+        if (before := first.setdefault(now, name)) != name:
+            raise UserError(f"{path}: holds {before} and {name}, two names of one tensor; one of them would fit")
 
 
 def _settle_vocabulary(path: Path, shape: Shape, tensors: dict[str, Tensor], has_bias: bool) -> Shape:

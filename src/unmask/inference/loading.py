@@ -99,6 +99,8 @@ def _open_run(run: Path) -> Model:
             network = alone(network)
     model = _fill_in(network, shape, weights.read(file), file, run, [])
     network.settle()
+    if isinstance(told := settings.get("begins"), int) and 0 <= told < shape.vocab_size:  # of a model that came along
+        return replace(model, begins=told)
     roles = [objective.begins for objective in objectives if objective.begins is not None]
     return replace(model, begins=getattr(model.tokenizer, roles[0])) if roles else model
 

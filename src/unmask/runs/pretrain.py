@@ -193,10 +193,12 @@ def _finish(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any
 
 
 def _figures(run: Path, work: Pretraining, best: Path) -> dict[str, float]:
-    """A checkpoint's on held-out text: measured when it was saved, and anew only where that line was lost."""
-    step = read_state(best).step
-    lines = [line for line in read_lines(run / "metrics.jsonl") if (line["step"], line["split"]) == (step, "valid")]
-    return {name: x for name, x in lines[0].items() if name not in ("step", "split")} if lines else work.evaluate()
+    """A checkpoint's on held-out text: measured when it was saved, and anew where that line is lost or another's."""
+    state = read_state(best)
+    for line in read_lines(run / "metrics.jsonl"):
+        if (line["step"], line["split"], line.get("loss")) == (state.step, "valid", state.score):
+            return {name: x for name, x in line.items() if name not in ("step", "split")}
+    return work.evaluate()
 
 
 def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer, best: Path) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def _gone_if_refused(folder: Path) -> Iterator[None]:
         yield
     except UserError:
         kept = (folder / name for name in ("metrics.jsonl", "result.json"))
-        if not any(file.exists() and file.stat().st_size for file in kept):
+        told = any(file.exists() and file.stat().st_size for file in kept)
+        if not told and not any(folder.rglob("checkpoints/step-*")):
             _empty(folder)
         raise
 

@@ -101,6 +101,8 @@ def inside(folder: Path, name: str) -> Path:
 
     In Hugging Face's download cache files link to ``blobs`` beside ``snapshots``; that counts as inside.
     """
+    if "\0" in name:
+        raise UserError(f"{folder}: {name!r} is no name of a file")
     path = folder / name
     homes = [folder.resolve()]
     if folder.resolve().parent.name == "snapshots":

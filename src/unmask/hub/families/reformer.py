@@ -32,6 +32,7 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
     ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
     if config["hidden_act"] not in ours:
         refuse_other(config, {"hidden_act": "relu"}, path)
+    refuse_other(config, {"num_hidden_layers": len(config["attn_layers"])}, path)
     axial = bool(config["axial_pos_embds"])
     if axial and sum(config["axial_pos_embds_dim"]) != config["hidden_size"]:
         raise UserError(f"{path}: axial_pos_embds_dim does not add up to hidden_size {config['hidden_size']}")

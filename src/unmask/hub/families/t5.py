@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.hub.family import Config, Family, Head
+from unmask.hub.family import Config, Family, Head, refuse_other
 from unmask.models.shape import BUCKETS, Shape
 from unmask.nn.heads import DecoderLMHead
 from unmask.nn.positions import FURTHEST
@@ -17,6 +17,8 @@ LONGEST = 512
 
 def _read(config: Config, path: Path) -> dict[str, Any]:
     dropout, tied = config["dropout_rate"], config.get("tie_word_embeddings", True)
+    meant = {"relu": "relu", "gated-gelu": "gelu_new"}[config.get("feed_forward_proj", "relu")]
+    refuse_other(config, {"dense_act_fn": meant}, path)  # which wins there
     return {
         "tied": tied,
         "max_length": config.get("n_positions", LONGEST),
