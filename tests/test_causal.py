@@ -162,6 +162,8 @@ def test_a_causal_model_learns_nothing_that_needs_both_sides():
         with pytest.raises(UserError, match=f"{objective} cannot train gpt2-tiny; --model could be bert-tiny"):
             build(Pretrain, {"corpus": "c", "out": "o", "objective": objective, "model": "gpt2-tiny"})
     assert build(Pretrain, {"corpus": "c", "out": "o", "objective": "causal_lm", "model": "gpt2-tiny"}).model.causal
+    with pytest.raises(UserError, match="cannot train gpt2-tiny; --objective could be causal_lm"):
+        build(Pretrain, {"corpus": "c", "out": "o", "model": "gpt2-tiny"})
 
 
 def test_a_causal_classifier_is_written_as_transformers_reads_it(tmp_path):

@@ -396,6 +396,7 @@ def test_transformers_opens_what_was_written(written, tokenizer):
     assert opened(text)["input_ids"] == [tokenizer.cls, *pieces.ids, tokenizer.sep]
     assert (opened.pad_token_id, opened.mask_token_id) == (tokenizer.pad, tokenizer.mask)
     assert ("token_type_ids" in opened(text)) == (shape.segments > 1)
+    assert len(opened(100 * text, truncation=True)["input_ids"]) == shape.max_length  # what the model reads
 
 
 @pytest.mark.parametrize("family", FAMILIES)

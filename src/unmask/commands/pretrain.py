@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from unmask.config import choice
 from unmask.models.shape import Shape
-from unmask.objectives.base import Objective, in_turn, lots, refuse_mixing
+from unmask.objectives.base import Objective, in_turn, lots, refuse_mixing, that_train
 from unmask.presets import PRESETS, USUAL, name_of, resolve
 from unmask.text.sampling import plan
 from unmask.training.settings import Training
@@ -56,8 +56,12 @@ class Pretrain(Training):
     def _fits(self) -> Self:
         shape = self.shape
         if shape.flow not in self.flows:
-            fits = ", ".join(name for name, preset in PRESETS.items() if preset.flow in self.flows)
-            raise ValueError(f"{' and '.join(self.objectives)} cannot train {name_of(shape)}; --model could be {fits}")
+            fits = (
+                f"--model could be {', '.join(name for name, preset in PRESETS.items() if preset.flow in self.flows)}"
+            )
+            if "model" in self.model_fields_set and "objective" not in self.model_fields_set:
+                fits = f"--objective could be {', '.join(that_train(shape.flow))}"
+            raise ValueError(f"{' and '.join(self.objectives)} cannot train {name_of(shape)}; {fits}")
         if self.length > shape.max_length:
             raise ValueError(f"length {self.length} is more than the model's max_length, {shape.max_length}")
         refuse_mixing(self.objectives)

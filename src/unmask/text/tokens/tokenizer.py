@@ -97,18 +97,20 @@ class Tokenizer:
         backend.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in new])
         return Tokenizer(backend, self.names)
 
-    def save(self, folder: str | Path, segments: bool = True) -> None:
+    def save(self, folder: str | Path, segments: bool = True, longest: int | None = None) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which `transformers.AutoTokenizer` opens.
 
         Args:
             folder: made where it is missing.
             segments: whether the model this goes with takes ``token_type_ids``.
+            longest: tokens that it reads at most, to which transformers then cuts where it is told to cut.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         inputs = ["input_ids", "token_type_ids", "attention_mask"] if segments else ["input_ids", "attention_mask"]
         config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
         config |= {f"{role}_token": name for role, name in self.names.items()}
+        config |= {} if longest is None else {"model_max_length": longest}
         config["clean_up_tokenization_spaces"] = False
         (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
