@@ -72,7 +72,9 @@ is the same, byte by byte.
 {markdown(sorted(rows.items()))}
 
 What a Reformer says of a text hangs there on how it is padded, so it is compared text by text; the rotations are those
-of one `hash_seed`.
+of one `hash_seed`. A MobileBERT there reads the token behind a text's last, and takes padding for one: padded beside
+a longer text its last state differs from that of the text alone, which is what is computed here; the vector of [PAD] is
+zero in that row.
 
 MASS and UniLM are the architectures of `bart` and `bert` in sizes of their own, trained otherwise. What transformers
 does not have is held to what it must be instead: in `tests/test_transformer_xl.py` segments that are read with memory
