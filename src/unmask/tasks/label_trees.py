@@ -201,7 +201,7 @@ class LabelTrees(Task):
             n = int(long[0])
             raise UserError(
                 f"{rows.name}:{rows.places[n]}: the tree has {counts[n] + 2} tokens, and --task.length is {self.length}"
-                "; a tree cannot be cut"
+                f"; a tree cannot be cut; --task.length {counts.max() + 2} takes all of this file"
             )
 
     def _targets(self, rows: Rows) -> Array:
