@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from grouping import grouped
 from turns import Program, Run, compare, serve
 from unmask.text.corpus.preparation import prepare
 from unmask.text.corruption.masking import Unit, mask_tokens
@@ -62,28 +63,15 @@ def bare(text: str, vocabulary: str, language: str) -> Run:
 
 
 def mapped(text: str, vocabulary: str, language: str) -> Run:
-    """`run_mlm.py`'s way: tokenize with one map, join and cut to 512 with another."""
+    """`run_mlm.py`'s way, with rows of 512."""
     import datasets
-    from transformers import AutoTokenizer
 
     datasets.disable_caching()
     datasets.disable_progress_bars()
-    tokenizer = AutoTokenizer.from_pretrained(vocabulary)
-
-    def tokenize(examples: dict[str, Any]) -> Any:
-        return tokenizer(examples["text"], return_special_tokens_mask=True)
-
-    def group(examples: dict[str, Any]) -> dict[str, Any]:
-        joined = {key: list(itertools.chain(*value)) for key, value in examples.items()}
-        total = len(joined["input_ids"]) // 512 * 512
-        return {key: [value[i : i + 512] for i in range(0, total, 512)] for key, value in joined.items()}
 
     def run() -> float:
         cache = tempfile.mkdtemp()
-        raw = datasets.load_dataset("text", data_files=text, split="train", cache_dir=cache)
-        cut = raw.map(tokenize, batched=True, remove_columns=["text"])
-        grouped = cut.map(group, batched=True)
-        tokens = 512.0 * len(grouped)
+        tokens = 512.0 * len(grouped(text, vocabulary, 512, cache))
         shutil.rmtree(cache)
         return tokens
 

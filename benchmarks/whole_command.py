@@ -21,14 +21,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+
+from grouping import grouped
 
 ROWS, LENGTH, VOCABULARY = 32, 128, 30522
 
 
 def peer(text: str, tokenizer: str, steps: int, out: str) -> float:
     """The example's training: seconds that its Trainer says it trained."""
-    import datasets
     from transformers import (
         AutoTokenizer,
         BertConfig,
@@ -38,23 +38,13 @@ def peer(text: str, tokenizer: str, steps: int, out: str) -> float:
         TrainingArguments,
     )
 
-    read = AutoTokenizer.from_pretrained(tokenizer)
-
-    def tokenize(rows: dict[str, Any]) -> Any:
-        return read(rows["text"], return_special_tokens_mask=True)
-
-    def group(rows: dict[str, Any]) -> dict[str, Any]:
-        joined = {key: list(itertools.chain(*value)) for key, value in rows.items()}
-        whole = len(joined["input_ids"]) // LENGTH * LENGTH
-        return {key: [value[i : i + LENGTH] for i in range(0, whole, LENGTH)] for key, value in joined.items()}
-
-    raw = datasets.load_dataset("text", data_files=text, split="train", cache_dir=f"{out}-cache")
-    grouped = raw.map(tokenize, batched=True, remove_columns=["text"]).map(group, batched=True)
+    rows = grouped(text, tokenizer, LENGTH, f"{out}-cache")
+    collator = DataCollatorForLanguageModeling(AutoTokenizer.from_pretrained(tokenizer))
     config = BertConfig(
         vocab_size=VOCABULARY, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024
     )
     settings = TrainingArguments(out, max_steps=steps, per_device_train_batch_size=ROWS, use_cpu=True, report_to=[])
-    trainer = Trainer(BertForMaskedLM(config), settings, DataCollatorForLanguageModeling(read), grouped)
+    trainer = Trainer(BertForMaskedLM(config), settings, collator, rows)
     done = trainer.train()
     trainer.save_model()
     return float(done.metrics["train_runtime"])

@@ -312,7 +312,12 @@ def test_folders_say_what_a_decoder_is_given_first(tmp_path, tokenizer):
         text = "a film about"
         assert again.generate([text], beams=3, max_new_tokens=9) == model.generate([text], beams=3, max_new_tokens=9)
         Convert(src=str(folder), to="unmask", out=tmp_path / f"{family}-back").run()
-        assert load(tmp_path / f"{family}-back").begins == model.begins
+        back = tmp_path / f"{family}-back"
+        assert load(back).begins == model.begins
+        settings = back / "config.yaml"
+        settings.write_text(settings.read_text().replace(f"begins: {model.begins}", "begins: 100000"))
+        with pytest.raises(UserError, match=r"config.yaml: begins 100000: a token's id below"):
+            load(back)
 
 
 def test_it_is_told_that_a_fragments_place_is_not_carried(tmp_path, tokenizer):

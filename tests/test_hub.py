@@ -273,6 +273,7 @@ def test_second_names_of_settings_are_understood_as_there(family):
         ),
         ("modernbert", {"sliding_window": 3}, "sliding_window 3"),
         ("modernbert", {"global_attn_every_n_layers": 0, "layer_types": None}, "global_attn_every_n_layers 0"),
+        ("modernbert", {"global_attn_every_n_layers": -2, "layer_types": None}, "global_attn_every_n_layers -2"),
         ("modernbert", {"rope_parameters": "x"}, "wrong type"),
         ("modernbert", {"global_attn_every_n_layers": "x"}, "wrong type"),
         ("roberta", {"hidden_act": "relu"}, "hidden_act 'relu'"),
@@ -625,8 +626,9 @@ def test_old_names_are_understood(bert):
     assert all(torch.equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
 
 
-def test_half_precision_is_read_as_float32_and_said(bert):
-    change_tensors(bert, lambda tensors: {n: t.bfloat16() for n, t in tensors.items()})
+@pytest.mark.parametrize("some", ["", "query"])  # three tensors there are one of ours
+def test_half_precision_is_read_as_float32_and_said(bert, some):
+    change_tensors(bert, lambda tensors: {n: t.bfloat16() if some in n else t for n, t in tensors.items()})
     found = hub.read(bert)
     assert found.notes == ["stored as bfloat16, read as float32"]
     assert {t.dtype for t in found.tensors.values()} == {torch.float32}

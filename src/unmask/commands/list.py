@@ -127,8 +127,7 @@ class _Row(NamedTuple):
 MEANINGS = (
     "parameters are counted with the paper's vocabulary and without heads; a run has the vocabulary of its tokenizer. "
     "train and run are the memory of weights, in float32 with AdamW's; the texts of a step come on top, and --dry-run "
-    "says what all of it takes. size is layers × width, context "
-    "the longest text in tokens"
+    "says what all of it takes. size is layers × width, context the longest text in tokens"
 )
 
 

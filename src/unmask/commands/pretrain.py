@@ -56,12 +56,12 @@ class Pretrain(Training):
     def _fits(self) -> Self:
         shape = self.shape
         if shape.flow not in self.flows:
-            fits = (
-                f"--model could be {', '.join(name for name, preset in PRESETS.items() if preset.flow in self.flows)}"
-            )
+            models = (name for name, preset in PRESETS.items() if preset.flow in self.flows)
+            option, fits = "--model", ", ".join(models)
             if "model" in self.model_fields_set and "objective" not in self.model_fields_set:
-                fits = f"--objective could be {', '.join(that_train(shape.flow))}"
-            raise ValueError(f"{' and '.join(self.objectives)} cannot train {name_of(shape)}; {fits}")
+                option, fits = "--objective", ", ".join(that_train(shape.flow))
+            refused = f"{' and '.join(self.objectives)} cannot train {name_of(shape)}"
+            raise ValueError(f"{refused}; {option} could be {fits}")
         if self.length > shape.max_length:
             raise ValueError(f"length {self.length} is more than the model's max_length, {shape.max_length}")
         refuse_mixing(self.objectives)

@@ -18,6 +18,7 @@ from unmask.hub.families import FAMILIES, GONE
 from unmask.hub.family import Head
 from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs
 from unmask.hub.shapes import padding, read_shape, write_shape
+from unmask.hub.stored import stored_tensors
 from unmask.models.backbone import backbone_of
 from unmask.models.shape import Shape
 from unmask.nn.network import Network
@@ -57,7 +58,7 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
         UserError: Names the file and the setting or tensor that does not fit.
     """
     shape = read_shape(config := weights.read_json(folder / "config.json"), folder / "config.json")
-    path, stored = _stored(folder, pickled)
+    path, stored = stored_tensors(folder, pickled)
     if shape.layers > len(stored):
         raise UserError(f"{path}: holds too few tensors for the {shape.layers} layers of its config.json")
     family, names = FAMILIES[shape.family], modern(shape.family, list(stored))
@@ -78,7 +79,8 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
     fates = dict.fromkeys(names.values(), "unused") | kept
     fates |= {name: "missing" for lost in lacking.values() for name in lost}
     begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
-    notes = _notes(folder, path, shape, heads, lacking, left, ours)
+    used = [tensor for name, tensor in tensors.items() if name not in left]
+    notes = _notes(folder, path, shape, heads, lacking, left, used)
     return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, fates, begins, notes)
 
 
@@ -89,14 +91,14 @@ def _notes(
     heads: list[str],
     lacking: Mapping[str, list[str]],
     left: list[str],
-    ours: Mapping[str, Tensor],
+    used: list[Tensor],
 ) -> list[str]:
     """What is absent, left out or changed."""
     notes = [f"left out: the {head} head, of which {', '.join(lost)} is missing" for head, lost in lacking.items()]
     absent = [head for head in heads_of(shape) if head not in (*heads, *lacking)]
     notes += [f"no {head} head: {folder} holds none" for head in absent]
     notes += [f"left out of {path.name}: {', '.join(left)}"] if left else []
-    stored_as = {str(tensor.dtype)[6:] for tensor in ours.values()} - {"float32"}
+    stored_as = {str(tensor.dtype)[6:] for tensor in used} - {"float32"}
     return notes + ([f"stored as {', '.join(sorted(stored_as))}, read as float32"] if stored_as else [])
 
 
@@ -199,36 +201,6 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
         fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())
         raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
     return family.class_for(task.architecture)
-
-
-def _stored(folder: Path, pickled: bool) -> tuple[Path, dict[str, Tensor]]:
-    """The tensors of ``model.safetensors`` or ``pytorch_model.bin``, or of its shards; and its path."""
-    for name, read_file in (("model.safetensors", weights.read), ("pytorch_model.bin", weights.read_pickled)):
-        whole, index = folder / name, folder / f"{name}.index.json"
-        there = next((path for path in (whole, index) if path.exists() or path.is_symlink()), None)
-        if there and read_file is weights.read_pickled and not pickled:
-            raise UserError(f"{there}: a pickle, which could run code; unmask convert reads its numbers alone")
-        if there:
-            read_one = partial(_read_inside, folder, read_file)
-            return there, read_one(name) if there == whole else _sharded(folder, index, read_one)
-    raise UserError(f"{folder}: holds no model.safetensors; a folder written by save_pretrained would fit")
-
-
-def _read_inside(folder: Path, read_file: Callable[[Path], dict[str, Tensor]], name: str) -> dict[str, Tensor]:
-    return read_file(weights.inside(folder, name))
-
-
-def _sharded(folder: Path, index: Path, read_one: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of all files that an index names."""
-    places = weights.read_json(weights.inside(folder, index.name)).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
-        raise UserError(f"{index}: must map tensors to files under weight_map")
-    tensors: dict[str, Tensor] = {}
-    for file in dict.fromkeys(places.values()):
-        tensors |= {name: tensor for name, tensor in read_one(file).items() if places.get(name) == file}
-    if lost := [name for name in places if name not in tensors]:
-        raise UserError(f"{index}: {lost[0]} is not in {places[lost[0]]}, where it should be")
-    return tensors
 
 
 def _refuse_twice(path: Path, names: dict[str, str]) -> None:

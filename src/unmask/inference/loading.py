@@ -99,10 +99,17 @@ def _open_run(run: Path) -> Model:
             network = alone(network)
     model = _fill_in(network, shape, weights.read(file), file, run, [])
     network.settle()
-    if isinstance(told := settings.get("begins"), int) and 0 <= told < shape.vocab_size:  # of a model that came along
-        return replace(model, begins=told)
+    return replace(model, begins=_begins(path, settings, model, objectives))
+
+
+def _begins(path: Path, settings: Mapping[str, Any], model: Model, objectives: list[Objective]) -> int | None:
+    """The token that a decoder is given first: as it came along with a converted model, or its objective's."""
+    if (told := settings.get("begins")) is not None:
+        if not isinstance(told, int) or not 0 <= told < model.shape.vocab_size:
+            raise UserError(f"{path}: begins {told!r}: a token's id below {model.shape.vocab_size} would fit")
+        return told
     roles = [objective.begins for objective in objectives if objective.begins is not None]
-    return replace(model, begins=getattr(model.tokenizer, roles[0])) if roles else model
+    return getattr(model.tokenizer, roles[0]) if roles else None
 
 
 def _objectives(path: Path, settings: Mapping[str, Any]) -> list[Objective]:

@@ -52,10 +52,10 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
 
 def _global_every(config: Config, path: Path) -> int:
     kinds = config.get("layer_types")
-    every = abs(int(config.get("global_attn_every_n_layers", 3)))
+    every = int(config.get("global_attn_every_n_layers", 3))
     if kinds is None:
-        if not every:
-            raise UserError(f"{path}: global_attn_every_n_layers 0: every n-th layer is meant; 1 would fit")
+        if every < 1:
+            raise UserError(f"{path}: global_attn_every_n_layers {every}: every n-th layer is meant; 1 would fit")
         return every
     for n in (max(1, every), *range(1, len(kinds) + 1)):
         if kinds == ["sliding_attention" if i % n else "full_attention" for i in range(config["num_hidden_layers"])]:
