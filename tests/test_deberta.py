@@ -187,6 +187,19 @@ def test_it_is_tuned_and_converted_whole(run, tmp_path):
     assert config["architectures"] == ["DebertaV2ForMaskedLM"] and config["num_hidden_layers"] == 1
 
 
+def test_a_narrower_generator_is_converted(run, tmp_path):
+    """It shares the model's vectors, which it brings to its own width ahead of its own norm."""
+    pytest.importorskip("transformers")
+    unmask.pretrain(run.parent / "corpus", out=tmp_path / "run", objective="replaced_token_detection",
+                    model="deberta-v3-tiny", steps=1, **MADE)  # fmt: skip
+    shared, narrow = load(tmp_path / "run").encoder, load(tmp_path / "run").part("generator").encoder
+    assert narrow.shape.width < shared.shape.width == narrow.shape.token_width
+    assert narrow.embeddings.norm.weight.shape == (narrow.shape.width,)
+    assert torch.equal(narrow.embeddings.tokens.weight, shared.embeddings.tokens.weight)
+    notes = unmask.convert(tmp_path / "run", to="hf", out=tmp_path / "generator", part="generator")
+    assert any(note.startswith("opened with transformers (AutoModelForMaskedLM)") for note in notes)
+
+
 @pytest.mark.parametrize("given", ["the run", "its generator", "its model"])
 def test_it_goes_on_from_what_it_is_given(run, tmp_path, given):
     """Differences are to the generator's vectors if these come along, and else the generator has the model's."""

@@ -253,7 +253,8 @@ def test_what_is_drawn_does_not_depend_on_how_a_step_is_shared_out(corpus):
 def test_embeddings_are_shared_and_the_rest_is_not():
     network = electra_of()
     generator = network.companions["generator"]
-    assert generator.embeddings is network.backbone.embeddings
+    pairs = zip(generator.embeddings.parameters(), network.backbone.embeddings.parameters(), strict=True)
+    assert all(own is shared for own, shared in pairs)
     assert network.heads["generator"].vocabulary is network.backbone.embeddings.tokens.weight
     names = [name for name, _ in network.named_parameters()]
     assert not any(name.startswith("companions.generator.embeddings") for name in names)

@@ -102,6 +102,10 @@ CASES = {
     "deberta": (DEBERTA.model_copy(update={"max_length": 64}), [7, 31, 1, 64, 12]),
     "deberta beyond half its buckets": (DEBERTA, [7, 300, 1, 512, 131]),
     "deberta, larger, beyond its buckets": (DEBERTA.model_copy(update=WIDER), [150, 700, 1, 9]),
+    "deberta with narrower embeddings": (
+        DEBERTA.model_copy(update={"embedding_width": 20, "segments": 2, "max_length": 64}),
+        [7, 31, 1, 64, 12],
+    ),
 }
 
 

@@ -30,6 +30,8 @@ def _projection(shape: Shape) -> int:
     """From the embeddings to a model of another width, and the norms that differ for it."""
     if shape.token_width == shape.width:
         return 0
+    if shape.widens_first:
+        return shape.width * shape.token_width
     norm = _norm(shape) // shape.width
     # the embeddings' norm has their width, and stands in no other's place
     norms = norm * (shape.token_width if shape.norm == "before" else shape.token_width - shape.width)

@@ -249,6 +249,11 @@ class Shape(Config):
         return self.family == "mobilebert"
 
     @property
+    def widens_first(self) -> bool:
+        """Whether narrower embeddings are brought to the model's width ahead of their norm, not behind it."""
+        return self.family == "deberta"
+
+    @property
     def tells_later(self) -> bool:
         """Whether something tells a token of those behind it, whatever attention hides."""
         return self.global_tokens != "none" or self.trigrams

@@ -35,17 +35,19 @@ class Stack(nn.Module):
         super().__init__()
         self.shape, self.causal = shape, causal
         before = shape.norm == "before"
-        # trigrams make states of vectors of tokens, others that are narrower are made so behind all embeddings
-        first = shape.width if shape.trigrams else shape.token_width
+        # trigrams make states of vectors of tokens, DeBERTa of their sum; others that are narrower behind that
+        summed = shape.width if shape.trigrams else shape.token_width
+        first = shape.width if shape.widens_first else summed
         self.embeddings = Embeddings(
             _tokens(shape) if owns_tokens else None,
-            first,
+            summed,
             shape.max_length if shape.positions == "learned" else 0,
             shape.segments if owns_tokens else 0,
             _norm(shape, first) if shape.embedding_norm else nn.Identity(),
             shape.dropout,
             math.sqrt(shape.width) if shape.embedding_scale == "input" else 1.0,
             nn.Linear(3 * shape.token_width, shape.width) if shape.trigrams else None,
+            nn.Linear(summed, first, bias=False) if first != summed else None,
         )
         wider = first != shape.width
         self.projection = nn.Linear(first, shape.width, bias=shape.bias) if wider else nn.Identity()

@@ -25,6 +25,7 @@ class Embeddings(nn.Module):
         dropout: after it.
         scale: what a token's vector is multiplied by.
         trigrams: makes a state of each token's vector and its neighbours' on either side; none: the vector is one.
+        projection: brings the sum to another width ahead of the norm; none: it has it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Embeddings(nn.Module):
         dropout: float,
         scale: float = 1.0,
         trigrams: nn.Linear | None = None,
+        projection: nn.Linear | None = None,
     ):
         super().__init__()
         self.tokens = tokens
@@ -45,7 +47,15 @@ class Embeddings(nn.Module):
         else:
             self.positions = positions
         self.segments = nn.Embedding(segments, width) if segments else None
-        self.norm, self.dropout, self.scale, self.trigrams = norm, Dropout(dropout), scale, trigrams
+        self.norm, self.dropout, self.scale = norm, Dropout(dropout), scale
+        self.trigrams, self.projection = trigrams, projection
+
+    def share(self, other: Embeddings) -> None:
+        """Read with another's vectors, and with its norm where neither brings them to its own width before that."""
+        self.tokens, self.positions, self.segments = other.tokens, other.positions, other.segments
+        self.trigrams = other.trigrams
+        if self.projection is None and other.projection is None:
+            self.norm = other.norm
 
     def forward(self, sequences: Sequences, vocabulary_VD: Tensor | None = None) -> Tensor:
         """The sum of a token's embeddings, normed."""
@@ -65,6 +75,8 @@ class Embeddings(nn.Module):
             told = sequences.segments if self.segments.num_embeddings > 1 else None
             segments = told if told is not None else torch.zeros_like(sequences.tokens)
             x_TD = x_TD + look_up(self.segments.weight, segments)
+        if self.projection is not None:
+            x_TD = self.projection(x_TD)
         dropped: Tensor = self.dropout(self.norm(x_TD))
         return dropped
 

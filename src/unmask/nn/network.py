@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.nn.batch import Batch, Sequences
-from unmask.nn.embeddings import TokenDifference, TokenEmbedding
+from unmask.nn.embeddings import Embeddings, TokenDifference, TokenEmbedding
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
@@ -81,7 +81,7 @@ class Network(nn.Module):
     def settle(self) -> None:
         """Give the model vectors of tokens of its own, where it has differences from others."""
         if (difference := self.difference) is not None:
-            self.backbone.get_submodule("embeddings").tokens = difference.whole()
+            _embeddings(self.backbone).tokens = difference.whole()
         self.differing = None
 
     @property
@@ -93,11 +93,11 @@ class Network(nn.Module):
     def _tie(self) -> None:
         """Share the embeddings with whoever has none of its own. A head has those of the companion of its name."""
         for name in self.sharing:
-            self.companions[name].embeddings = self.backbone.embeddings
+            _embeddings(self.companions[name]).share(_embeddings(self.backbone))
         if self.differing is not None:
             others = self.companions[self.differing].get_submodule("embeddings.tokens")
             assert isinstance(others, TokenEmbedding)
-            self.backbone.get_submodule("embeddings").tokens = TokenDifference(others)
+            _embeddings(self.backbone).tokens = TokenDifference(others)
         companions = dict(self.companions.items())
         for name, head in self.heads.items():
             reader = companions.get(name, self.backbone)
@@ -131,6 +131,13 @@ class Network(nn.Module):
         # what is right is a share of what was asked, whatever the losses are divided by
         figures = {} if loss.correct is None else {"accuracy": (loss.correct, loss.count)}
         return replace(loss, count=asked.count, figures=figures)
+
+
+def _embeddings(backbone: nn.Module) -> Embeddings:
+    """A backbone's vectors of tokens and what stands with them."""
+    found = backbone.get_submodule("embeddings")
+    assert isinstance(found, Embeddings)
+    return found
 
 
 def _aligned(tensor: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ that is applied twice and told where tokens stand) is not in transformers, whose
 version 3, ``mask_predictions``, which detects replaced tokens, has no class there either and is left out.
 
 The head of masked LM goes by two names, the same numbers in both: ``cls.predictions``, transformers' own, and
-``lm_predictions.lm_head``, that of the release (``legacy`` false). Both are read; the release's is written.
+``lm_predictions.lm_head``, that of the release (``legacy`` false), which has no place for embeddings narrower than the
+model. Both are read; transformers' own is written.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
     width, longest = config["hidden_size"], config["max_position_embeddings"]
     if config.get("max_relative_positions", -1) > 0:
         refuse_other(config, {"max_relative_positions": longest}, path)
-    refuse_other(config, {"embedding_size": width, "attention_head_size": width // config["num_attention_heads"]}, path)
-    return {}
+    refuse_other(config, {"attention_head_size": width // config["num_attention_heads"]}, path)
+    narrow = config.get("embedding_size", width)
+    return {"embedding_width": None if narrow == width else narrow}
 
 
 def _write(shape: Shape, path: Path) -> dict[str, Any]:
-    return {**FITS, "pos_att_type": BOTH, "max_relative_positions": -1, "legacy": False, "pooler_dropout": 0}
+    narrow = {} if shape.token_width == shape.width else {"embedding_size": shape.token_width}
+    return {**FITS, "pos_att_type": BOTH, "max_relative_positions": -1, "pooler_dropout": 0, **narrow}
 
 
 FAMILY = Family(
@@ -60,6 +63,7 @@ FAMILY = Family(
         "backbone.embeddings.tokens": "deberta.embeddings.word_embeddings",
         "backbone.embeddings.segments": "deberta.embeddings.token_type_embeddings",
         "backbone.embeddings.norm": "deberta.embeddings.LayerNorm",
+        "backbone.embeddings.projection": "deberta.embeddings.embed_proj",
         "backbone.distances": "deberta.encoder.rel_embeddings",
         "backbone.distances_norm": "deberta.encoder.LayerNorm",
         "backbone.blocks.#.attention.qkv": f"{LAYER}.attention.self.{{query_proj,key_proj,value_proj}}",
@@ -68,9 +72,9 @@ FAMILY = Family(
         "backbone.blocks.#.feed_forward.into": f"{LAYER}.intermediate.dense",
         "backbone.blocks.#.feed_forward.out": f"{LAYER}.output.dense",
         "backbone.blocks.#.feed_forward_norm": f"{LAYER}.output.LayerNorm",
-        "heads.masked_lm.dense": "lm_predictions.lm_head.dense",
-        "heads.masked_lm.norm": "lm_predictions.lm_head.LayerNorm",
-        "heads.masked_lm": "lm_predictions.lm_head",
+        "heads.masked_lm.dense": "cls.predictions.transform.dense",
+        "heads.masked_lm.norm": "cls.predictions.transform.LayerNorm",
+        "heads.masked_lm": "cls.predictions",
         "heads.task.pooler": "pooler.dense",
         "heads.task.classifier": "classifier",
     },
@@ -83,10 +87,15 @@ FAMILY = Family(
     },
     architectures={(): "DebertaV2Model", ("masked_lm",): "DebertaV2ForMaskedLM"},
     heads={"masked_lm": Head(MaskedLMHead, "heads.masked_lm.bias")},
-    older={"cls.predictions.transform.": "lm_predictions.lm_head.", "cls.predictions.": "lm_predictions.lm_head."},
+    older={
+        "lm_predictions.lm_head.dense.": "cls.predictions.transform.dense.",
+        "lm_predictions.lm_head.LayerNorm.": "cls.predictions.transform.LayerNorm.",
+        "lm_predictions.lm_head.": "cls.predictions.",
+    },
     fixed={"hidden_act": "gelu", "pooler_hidden_act": "gelu", "tie_word_embeddings": True},
     parts={"positions": "disentangled", "norm": "after", "bias": True, "gated": False, "window": None},
-    vocabulary="lm_predictions.lm_head.decoder",
+    settled=("embedding_width",),
+    vocabulary="cls.predictions.decoder",
     ids={"pad_token_id": "pad"},
     buffers=("deberta.embeddings.position_ids",),
     spare="deberta.embeddings.position_embeddings.",
