@@ -13,6 +13,7 @@ from unmask.commands.pretrain import Pretrain
 from unmask.config import build
 from unmask.errors import UserError
 from unmask.models.shape import Shape, built_in
+from unmask.objectives.base import refused_by
 from unmask.presets import PRESETS
 from unmask.runs.pretrain import trainer_of
 from unmask.runs.written import written
@@ -66,6 +67,13 @@ def trainer_for(asked: dict[str, Any]) -> Trainer:
     trainer = trainer_of(config.resolved(opened.tokenizer.size), opened)
     trainer.plan()
     return trainer
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_preset_refuses_is_listed(preset: str) -> None:
+    shape = PRESETS[preset]
+    others = [name for name in OBJECTIVES if shape.flow in OBJECTIVES[name].flows and not suits(shape, name)]
+    assert sorted(refused_by(shape)) == sorted(others)
 
 
 @each

@@ -1,5 +1,7 @@
 """Models to use, from Hugging Face folders and from runs: states without padding, masks filled, converted both ways."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -263,6 +265,15 @@ def test_a_spoiled_run_is_refused(tmp_path, tokenizer, spoil, words):
 def change_yaml(run, **settings):
     path = run / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+
+
+def test_another_padding_in_the_settings_is_said(folder):
+    """Its own tokenizer's is taken, and written."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    before = load(folder).notes
+    path.write_text(json.dumps({**config, "pad_token_id": 3}))
+    assert load(folder).notes == [*before, "its tokenizer pads with token 0, as is done here; its config.json says 3"]
 
 
 def test_a_tokenizer_of_another_model_is_refused(folder):

@@ -172,6 +172,8 @@ def _print_models(console: Console) -> None:
     console.print(f"\n{MEANINGS}.\n", style="dim")
     for kind, names in trained_with().items():
         console.print(f"{kind} can be pre-trained with {', '.join(names)}")
+    for families, names in refusing().items():
+        console.print(f"{families} as listed: not with {', '.join(names)}")
 
 
 def _print_narrow(table: Table, console: Console) -> None:
@@ -193,19 +195,33 @@ def trained_with() -> dict[str, list[str]]:
     return {_kind(shape.flow): that_train(shape.flow) for shape in PRESETS.values()}
 
 
+def refusing() -> dict[str, list[str]]:
+    """Objectives that train models of a kind but for some: whose presets refuse which."""
+    from unmask.objectives.base import refused_by
+    from unmask.presets import PRESETS
+
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, shape in PRESETS.items():
+        if refused := refused_by(shape):
+            found.setdefault(tuple(refused), []).append(_family(name))
+    return {", ".join(dict.fromkeys(families)): list(names) for names, families in found.items()}
+
+
 def _draw(out: Path) -> None:
     """Those that a paper made, at the year of it."""
     from unmask.models.counting import parameters
-    from unmask.papers import PAPERS
     from unmask.presets import PRESETS
     from unmask.report.family import Drawn, write_family
 
-    own = {name: paper for name, paper in PAPERS.items() if not paper.startswith("in proportion")}
+    rows = _rows()
+    own = [row for row in rows if not row.paper.startswith("in proportion")]
     models = [
-        Drawn(name, _family(name), _kind(PRESETS[name].flow), _year(paper), parameters(PRESETS[name]), paper)
-        for name, paper in own.items()
+        Drawn(
+            family=_family(row.name), year=_year(row.paper), parameters=parameters(PRESETS[row.name]), **row._asdict()
+        )
+        for row in own
     ]
-    print(write_family(models, out))
+    print(write_family(models, MEANINGS, len(rows) - len(own), out))
 
 
 def _family(name: str) -> str:

@@ -52,6 +52,7 @@ class Family:
     defaults: Config  # of their settings, where a file leaves them out
     architectures: Mapping[tuple[str, ...], str]  # their class by the heads it has, ours named
     heads: Mapping[str, Head] = field(default_factory=dict)
+    also: tuple[str, ...] = ()  # further model types that are this one but for their name
     told_by: Config = field(default_factory=dict)  # settings of theirs that tell it from others of its model type
     fixed: Config = field(default_factory=dict)  # what changes numbers and has no place here, with the value that fits
     parts: Config = field(default_factory=dict)  # what makes a shape one of theirs

@@ -42,6 +42,7 @@ class Found:
     heads: list[str]
     fates: dict[str, str] = field(default_factory=dict)  # of their tensors: mapped, tied, missing or unused
     begins: int | None = None  # the token that a decoder is given first
+    pad: int | None = None  # the padding's id, where the folder's settings say it
     notes: list[str] = field(default_factory=list)  # what is absent, left out or changed, a line each
 
 
@@ -81,7 +82,8 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
     begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
     used = [tensor for name, tensor in tensors.items() if name not in left]
     notes = _notes(folder, path, shape, heads, lacking, left, used)
-    return Found(path, shape, {name: tensor.float() for name, tensor in ours.items()}, heads, fates, begins, notes)
+    floats = {name: tensor.float() for name, tensor in ours.items()}
+    return Found(path, shape, floats, heads, fates, begins, config.get("pad_token_id"), notes)
 
 
 def _notes(

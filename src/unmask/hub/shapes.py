@@ -34,7 +34,7 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     """
     config = {name: value for name, value in config.items() if value is not None}
     if (name := named(config)) is None:
-        known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES.values()))
+        known = ", ".join(dict.fromkeys(type_ for f in FAMILIES.values() for type_ in (f.model_type, *f.also)))
         raise UserError(f"{path}: model_type {config.get('model_type')!r} is not known here; {known} are")
     family = FAMILIES[name]
     config = _by_their_first_name(config, family, path)
@@ -99,9 +99,11 @@ def write_shape(shape: Shape, path: Path, pad: int = 0) -> dict[str, Any]:
             continue
         if (value := getattr(shape, name)) != fits:
             raise UserError(
-                f"{path}: Hugging Face's {shape.family} has no place for model.{name} {value}; {fits} would fit"
+                f"{path}: model.{name} {value}: only models with {fits} go out as Hugging Face's {shape.family}"
             )
     numbers = {them: getattr(shape, us) for us, them in family.numbers.items()}
+    if not shape.segments and family.defaults.get(family.numbers.get("segments", "")):
+        raise UserError(f"{path}: Hugging Face's {shape.family} has no place for model.segments 0; 1 or more would fit")
     if family.after_padding:
         numbers |= {"pad_token_id": pad, family.numbers["max_length"]: shape.max_length + pad + 1}
     return {"model_type": family.model_type, **numbers, **family.fixed, **family.write(shape, path)}

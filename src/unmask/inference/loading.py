@@ -79,7 +79,10 @@ def of_found(found: hub.Found, home: Path) -> Model:
         heads = {name: hub.heads_of(found.shape)[name]() for name in found.heads}
         network = Network(backbone_of(found.shape), heads)
     model = _fill_in(network.eval(), found.shape, found.tensors, found.path, home, found.notes)
-    return replace(model, begins=found.begins)
+    pad, notes = model.tokenizer.pad, model.notes
+    if found.pad not in (None, pad):
+        notes = [*notes, f"its tokenizer pads with token {pad}, as is done here; its config.json says {found.pad}"]
+    return replace(model, begins=found.begins, notes=notes)
 
 
 def _open_run(run: Path) -> Model:

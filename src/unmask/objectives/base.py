@@ -158,6 +158,19 @@ def that_train(flow: str) -> list[str]:
     return [name for name, cls in known if issubclass(cls, Objective) and flow in cls.flows]
 
 
+def refused_by(shape: Shape) -> list[str]:
+    """Of those that train models of its flow the names of those that refuse this one, as they are by default."""
+    return [name for name in that_train(shape.flow) if not _taken(folder("unmask.objectives")[name](), shape)]
+
+
+def _taken(objective: Any, shape: Shape) -> bool:
+    try:
+        objective.suits(objective.model(shape))
+    except ValueError:
+        return False
+    return True
+
+
 def in_turn(chosen: Mapping[str, Objective]) -> dict[str, Objective]:
     """The same objectives, each after those that it follows, and what decides first."""
     return dict(sorted(chosen.items(), key=lambda item: (bool(item[1].follows), not item[1].decides)))

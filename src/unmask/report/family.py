@@ -8,7 +8,7 @@ from pathlib import Path
 from unmask.report import charts
 from unmask.report.page import Charts, write_page
 
-SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230", "#2f7f86")
+SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230", "#c2452d")
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,33 @@ class Drawn:
     year: int
     parameters: int
     paper: str
+    layers: str
+    width: str
+    embeddings: str  # how many of the parameters make the vectors of tokens, and how many the rest
+    body: str
+    train: str  # memory of the weights in training, and else
+    run: str
+    context: str
 
 
-def write_family(models: list[Drawn], out: Path) -> Path:
-    """Write the page; returns its path."""
+def write_family(models: list[Drawn], meanings: str, others: int, out: Path) -> Path:
+    """Write the page; returns its path.
+
+    Args:
+        models: what is drawn.
+        meanings: what is counted.
+        others: models that are not drawn.
+        out: the page's path.
+    """
     drawn = Charts()
     values = {
         "title": "Models by year and size",
         "eyebrow": f"unmask, {len(models)} models",
-        "summary": "Each dot is a model of a paper, the oldest papers first; the scale of sizes is logarithmic.",
+        "summary": "Each dot is a model of a paper, the oldest papers first; the scale of sizes is logarithmic. "
+        f"{others} smaller models, made in proportion to these, are in the list that unmask list models prints.",
         "number": drawn.add(chart(models)),
         "kinds": list(zip(dict.fromkeys(model.kind for model in models), SHADES, strict=False)),
+        "meanings": f"{meanings[0].upper()}{meanings[1:]}.",
         "models": sorted(models, key=lambda model: (model.year, model.paper, model.parameters)),
         "charts": drawn,
     }

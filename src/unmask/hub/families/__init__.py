@@ -46,7 +46,7 @@ def named(config: Config) -> str | None:
     fits = (
         name
         for name, family in FAMILIES.items()
-        if family.model_type == config.get("model_type")
+        if config.get("model_type") in (family.model_type, *family.also)
         and all(config.get(setting) == value for setting, value in family.told_by.items())
     )
     return next(fits, None)

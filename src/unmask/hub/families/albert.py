@@ -29,8 +29,6 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
 def _write(shape: Shape, path: Path) -> dict[str, Any]:
     if shape.embedding_width is None:
         raise UserError(f"{path}: Hugging Face's albert needs model.embedding_width; {shape.width // 2} would fit")
-    if not shape.segments:
-        raise UserError(f"{path}: Hugging Face's albert has no place for model.segments 0; 1 or more would fit")
     activations = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
     return {"hidden_act": activations[shape.activation], "classifier_dropout_prob": shape.dropout}
 

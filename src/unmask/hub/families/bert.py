@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from unmask.errors import UserError
 from unmask.hub.family import Family, Head
-from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead, SequenceRelationHead
-
-
-def _write(shape: Shape, path: Path) -> dict[str, Any]:
-    if not shape.segments:
-        raise UserError(f"{path}: Hugging Face's bert has no place for model.segments 0; 1 or more would fit")
-    return {}
 
 
 def encoder(theirs: str) -> dict[str, str]:
@@ -80,5 +69,4 @@ FAMILY = Family(
     ids={"pad_token_id": "pad"},
     buffers=("bert.embeddings.position_ids", "bert.embeddings.token_type_ids"),
     spare="bert.pooler.",
-    write=_write,
 )  # fmt: skip

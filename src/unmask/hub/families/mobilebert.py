@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError
 from unmask.hub.families import bert
 from unmask.hub.families.bert import NUMBERS, encoder
 from unmask.hub.family import Config, Family
@@ -25,8 +24,6 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
 
 
 def _write(shape: Shape, path: Path) -> dict[str, Any]:
-    if not shape.segments:
-        raise UserError(f"{path}: Hugging Face's mobilebert has no place for model.segments 0; 1 or more would fit")
     return {"embedding_size": shape.token_width}
 
 

@@ -1,26 +1,15 @@
 """RoBERTa (Liu 2019, 1907.11692).
 
-Its positions are counted behind the padding's id, as in fairseq. The rows ahead, which nothing reads, are zeros where
-we write them, as many as our tokenizer's padding asks for.
+XLM-RoBERTa (Conneau 2019, 1911.02116) and CamemBERT (Martin 2019, 1911.03894) are RoBERTas of other texts, with
+weights that go by its name. Its positions are counted behind the padding's id, as in fairseq. The rows ahead, which
+nothing reads, are zeros where we write them, as many as our tokenizer's padding asks for.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from unmask.errors import UserError
 from unmask.hub.families.bert import NUMBERS, encoder
 from unmask.hub.family import AFTER_PADDING, Family, Head
-from unmask.models.shape import Shape
 from unmask.nn.heads import MaskedLMHead
-
-
-def _write(shape: Shape, path: Path) -> dict[str, Any]:
-    if not shape.segments:
-        raise UserError(f"{path}: Hugging Face's roberta has no place for model.segments 0; 1 or more would fit")
-    return {}
-
 
 FAMILY = Family(
     model_type="roberta",
@@ -35,6 +24,7 @@ FAMILY = Family(
         "heads.task.classifier": "classifier",
     },
     prefix="roberta.",
+    also=("xlm-roberta", "camembert"),
     numbers=NUMBERS,
     defaults={
         "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -53,5 +43,4 @@ FAMILY = Family(
     ids={"pad_token_id": "pad", "bos_token_id": "cls", "eos_token_id": "sep"},
     buffers=("roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"),
     spare="roberta.pooler.",
-    write=_write,
 )  # fmt: skip

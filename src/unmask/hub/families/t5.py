@@ -1,4 +1,7 @@
-"""T5 (Raffel 2019, 1910.10683), and its version 1.1 (Shazeer 2020, 2002.05202): a gated feed-forward."""
+"""T5 (Raffel 2019, 1910.10683), and its version 1.1 (Shazeer 2020, 2002.05202): a gated feed-forward.
+
+MT5 (Xue 2020, 2010.11934) is version 1.1 of texts in many languages.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ LONGEST = 512
 
 def _read(config: Config, path: Path) -> dict[str, Any]:
     dropout, tied = config["dropout_rate"], config.get("tie_word_embeddings", True)
+    scaled = tied and config["model_type"] != "mt5"
     meant = {"relu": "relu", "gated-gelu": "gelu_new"}[config.get("feed_forward_proj", "relu")]
     refuse_other(config, {"dense_act_fn": meant}, path)  # which wins there
     return {
@@ -26,7 +30,7 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
         "activation_dropout": dropout,
         "decoder_layers": config.get("num_decoder_layers", config["num_layers"]),
         # transformers before 5 told by this setting alone, and later ones tie whatever a file does not hold twice
-        "embedding_scale": "output" if config.get("scale_decoder_outputs", tied) else "none",
+        "embedding_scale": "output" if config.get("scale_decoder_outputs", scaled) else "none",
     }
 
 
@@ -88,6 +92,7 @@ def _family(feed_forward: str, into: str, activation: str) -> Family:
         },
         architectures={(): "T5Model", ("decoder_lm",): "T5ForConditionalGeneration"},
         heads={"decoder_lm": Head(DecoderLMHead, "heads.decoder_lm.vocabulary", "span_corruption", bare=True)},
+        also=("mt5",) if feed_forward != "relu" else (),
         told_by={"feed_forward_proj": feed_forward} if feed_forward != "relu" else {},
         fixed={
             "feed_forward_proj": feed_forward, "relative_attention_num_buckets": BUCKETS,
