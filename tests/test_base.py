@@ -75,6 +75,8 @@ def test_segments_that_the_base_does_not_know_are_new(home):
     ("settings", "why"),
     [
         ({"model": "bert-tiny"}, "brings its own; leave --model out"),
+        ({"model": {"max_length": 900, "dropout": 0.2}}, "leave --model.dropout, --model.max-length out"),
+        ({"model": {"name": "bert-tiny", "dropout": 0.2}}, "brings its own model; leave --model.dropout out"),
         ({"length": 64}, "the base reads up to 48 tokens"),
         ({"base": "nowhere"}, "does not exist"),
         (

@@ -298,6 +298,7 @@ def test_second_names_of_settings_are_understood_as_there(family):
         ("t5", {"dense_act_fn": "gelu_new"}, "dense_act_fn 'gelu_new'"),
         ("t5-v1.1", {"dense_act_fn": "relu"}, "dense_act_fn 'relu'"),
         ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
+        ("t5-v1.1", {"architectures": ["T5EncoderModel"]}, "an encoder alone"),
         ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
         ("reformer", {"num_hidden_layers": 1}, "num_hidden_layers 1"),
         ("reformer", {"hidden_act": "silu"}, "hidden_act 'silu'"),
@@ -591,6 +592,16 @@ def test_a_t5_they_do_not_have_is_not_written(tmp_path, tokenizer, part):
         hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)
 
 
+@pytest.mark.parametrize(
+    "part, told",
+    [({"window": 2}, "cannot run a window of 2; 4 would fit"), ({"window": 7}, "window of 7; 6 is the same")],
+)
+def test_windows_they_cannot_run_are_not_written(tmp_path, tokenizer, part, told):
+    shape = LONGFORMER.model_copy(update=part)
+    with pytest.raises(UserError, match=told):
+        hub.write(tmp_path / "out", shape, tensors_of(shape), tokenizer)
+
+
 @pytest.mark.parametrize("legacy", [True, False])
 def test_debertas_masked_lm_goes_by_two_names(tmp_path, tokenizer, legacy):
     """The release's files say nothing of ``legacy``, so that transformers takes their head for missing."""
@@ -712,7 +723,7 @@ def test_a_task_s_head_says_there_what_it_says_here(tmp_path, tokenizer, family,
 def test_a_task_s_head_that_they_do_not_have_is_refused(tmp_path, tokenizer, family, pool):
     shape, task = SHAPES[family], Classify(labels=LABELS, pool=pool)
     tensors = dict(Network(backbone_of(shape), task.heads(shape)).named_parameters())
-    with pytest.raises(UserError, match=f"Hugging Face's {family} cannot classify from pool {pool} "):
+    with pytest.raises(UserError, match=f"Hugging Face's {family} classifies from pool .*, not {pool}"):
         hub.write(tmp_path / "out", shape, tensors, tokenizer, task)
     assert list(tmp_path.iterdir()) == []
 

@@ -57,7 +57,8 @@ class Convert(Config):
     add_tokens: list[str] = Field(
         [],
         description="Words that become tokens of their own, or a file with one a line; each begins as the mean of its "
-        "pieces, or with the vector of its letters or image where a model reads those",
+        "pieces, or with the vector of its letters or image where a model reads those; not where a vocabulary ends "
+        "with T5's marks",
     )
     max_length: int | None = Field(
         None,

@@ -52,6 +52,17 @@ class Pretrain(Training):
     overwrite: bool = Field(False, description="Delete the run that is in the folder and start anew")
     dry_run: bool = Field(False, description="Say what would be done and what it would take, and stop")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _brings_its_model(cls, given: Any) -> Any:
+        """Some settings of a model beside a base would be judged as those of another one; all of them are compared."""
+        if isinstance(given, dict) and given.get("base") and isinstance(given.get("model"), dict):
+            some = {name for name in given["model"] if name != "name"}
+            if some and some < Shape.model_fields.keys() - {"vocab_size"}:
+                options = ", ".join(f"--model.{name.replace('_', '-')}" for name in sorted(some))
+                raise ValueError(f"the base {given['base']} brings its own model; leave {options} out")
+        return given
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         shape = self.shape

@@ -200,8 +200,11 @@ def _architecture(shape: Shape, tensors: Iterable[str], task: Task | None) -> st
         raise UserError(f"Hugging Face's {shape.family} has no class for {task.architecture}")
     pool = task.described().get("classifier_pooling")
     if pool is not None and pool not in family.pools:
-        fits = "; ".join(f"{name}: {', '.join(other.pools)}" for name, other in FAMILIES.items())
-        raise UserError(f"Hugging Face's {shape.family} cannot classify from pool {pool} (what fits is {fits})")
+        others = [name for name, other in FAMILIES.items() if pool in other.pools and "decoder_lm" not in other.heads]
+        raise UserError(
+            f"Hugging Face's {shape.family} classifies from pool {' or '.join(family.pools)}, not {pool}"
+            + (f", from which {', '.join(others)} would" if others else "")
+        )
     return family.class_for(task.architecture)
 
 

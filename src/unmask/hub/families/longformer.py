@@ -34,6 +34,8 @@ def _write(shape: Shape, path: Path) -> dict[str, Any]:
     for window in windows:
         if window is None:
             raise UserError(f"{path}: Hugging Face's longformer has no layer that sees all; global_every 0 would fit")
+        if window < 4:  # of one token to either side its slices are empty
+            raise UserError(f"{path}: transformers' longformer cannot run a window of {window}; 4 would fit")
         if window % 2:
             raise UserError(f"{path}: Hugging Face's longformer has no window of {window}; {window - 1} is the same")
     return {"attention_window": windows, "global_tokens": shape.global_tokens}

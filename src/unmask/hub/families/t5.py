@@ -19,6 +19,11 @@ LONGEST = 512
 
 
 def _read(config: Config, path: Path) -> dict[str, Any]:
+    if any(str(name).endswith("EncoderModel") for name in config.get("architectures", ())):
+        raise UserError(
+            f"{path}: architectures {config['architectures']}: an encoder alone, and both stacks of a T5 are wanted; "
+            "T5ForConditionalGeneration would fit"
+        )
     dropout, tied = config["dropout_rate"], config.get("tie_word_embeddings", True)
     scaled = tied and config["model_type"] != "mt5"
     meant = {"relu": "relu", "gated-gelu": "gelu_new"}[config.get("feed_forward_proj", "relu")]
