@@ -174,7 +174,7 @@ def test_a_mistake_in_a_recipe_is_shown_in_the_recipe(tmp_path: Path, capsys: py
     [
         ("interrupt", 130, "interrupted"),
         ("permission", 2, "runs/a: Permission denied"),
-        ("full", 1, "No space left on device"),
+        ("full", 2, "No space left on device"),
         ("memory", 1, "the memory is full"),
         ("network", 1, "internal error: OSError: [Errno 113] No route to host (please report it with "),
         ("bug", 1, "internal error: KeyError: 'x' (please report it with "),

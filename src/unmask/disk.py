@@ -14,11 +14,14 @@ LOCK = ".lock"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write and wait until it is on the disk. What the system refuses is an `OSError` that names ``path``."""
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # of a full disk it has no name
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def replace_file(path: Path, content: bytes) -> None:

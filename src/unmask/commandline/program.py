@@ -41,7 +41,7 @@ def _told(error: Exception, word: str) -> tuple[str, int]:
     """What to say of an error that is not bad input, and the exit code."""
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
         where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{error.strerror}", 1 if error.errno in _FULL else 2
+        return f"{where}{error.strerror}", 2
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or _NO_MEMORY in str(error):
         fields = command(word).model_fields
         length = "--length" if "length" in fields else "--task.length"

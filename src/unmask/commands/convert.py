@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 
 from unmask.config import Config, to_yaml
-from unmask.disk import whole_folder
+from unmask.disk import whole_folder, write_file
 from unmask.errors import UserError
 from unmask.models.shape import Shape
 
@@ -134,7 +134,7 @@ class Convert(Config):
         Checkpoints(out).save(State(step=0, steps=0), dict(model.network.named_parameters()), {})
         model.tokenizer.save(out, segments=model.shape.segments > 1)
         glyphs.write(model.network, out)
-        (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        write_file(out / "config.yaml", to_yaml(config).encode())
         return []
 
     def _refuse_run(self, model: Model) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unmask.disk import write_file
 from unmask.errors import UserError
 from unmask.text.example import Array
 from unmask.text.tokens.learning import train
@@ -112,9 +113,9 @@ class Tokenizer:
         config |= {f"{role}_token": name for role, name in self.names.items()}
         config |= {} if longest is None else {"model_max_length": longest}
         config["clean_up_tokenization_spaces"] = False
-        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+        write_file(folder / "tokenizer.json", self.backend.to_str(pretty=True).encode())
+        write_file(folder / "tokenizer_config.json", text.encode())
 
     def encode(self, texts: Sequence[str], specials: bool = True) -> list[Pieces]:
         """Texts as tokens, without [CLS] and [SEP].
