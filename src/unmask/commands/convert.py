@@ -178,10 +178,6 @@ def _write_hub(model: Model, out: Path) -> list[str]:
     task = model.task if isinstance(model, Finetuned) else None
     tensors = dict(model.network.named_parameters())
     notes = hub.write(out, model.shape, tensors, model.tokenizer, task, model.begins)
-    if "causal_lm" in model.heads and task is None:
-        notes.append(
-            "its tokenizer ends a text with the token that ends texts: leave that out before it is to write on"
-        )
     if model.fills:
         notes.append("not carried: where a fragment stands; Hugging Face's decoder writes from the first place on")
     return notes

@@ -22,7 +22,7 @@ from unmask.text.example import Array
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
 from unmask.text.tokens.units import Alphabet, is_han
-from unmask.text.tokens.vocabularies import KNOWN, Kind, kind_of, of_words, read, surfaces, without_specials
+from unmask.text.tokens.vocabularies import KNOWN, Kind, around, kind_of, of_words, read, surfaces, without_specials
 
 if TYPE_CHECKING:
     import tokenizers
@@ -98,13 +98,14 @@ class Tokenizer:
         backend.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in new])
         return Tokenizer(backend, self.names)
 
-    def save(self, folder: str | Path, segments: bool = True, longest: int | None = None) -> None:
+    def save(self, folder: str | Path, segments: bool = True, longest: int | None = None, ends: bool = True) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which `transformers.AutoTokenizer` opens.
 
         Args:
             folder: made where it is missing.
             segments: whether the model this goes with takes ``token_type_ids``.
             longest: tokens that it reads at most, to which transformers then cuts where it is told to cut.
+            ends: whether a text is closed there; not where a model is to write on.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ class Tokenizer:
         config |= {} if longest is None else {"model_max_length": longest}
         config["clean_up_tokenization_spaces"] = False
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        write_file(folder / "tokenizer.json", self.backend.to_str(pretty=True).encode())
+        write_file(folder / "tokenizer.json", self._closing(ends).to_str(pretty=True).encode())
         write_file(folder / "tokenizer_config.json", text.encode())
 
     def encode(self, texts: Sequence[str], specials: bool = True) -> list[Pieces]:
@@ -218,12 +219,27 @@ class Tokenizer:
 
     @cached_property
     def hash(self) -> str:
-        """Of everything that decides the ids of texts; `extra` tokens do not."""
+        """Of everything that decides the ids of texts; `extra` tokens do not, nor what a file says goes around them."""
         # scores of unigrams lose their last digit whenever they are written and read
         rules = json.loads(self.backend.to_str(), parse_float=lambda score: round(float(score), 6))
+        rules["post_processor"] = _state(self._around(ends=True))
         rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in self.extra]
         parts = json.dumps([rules, self.names], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+    def _closing(self, ends: bool) -> tokenizers.Tokenizer:
+        """The backend, whose file says elsewhere that a text ends with [SEP], or that it goes on."""
+        import tokenizers
+
+        goes_on = _state(self.backend.post_processor) == _state(self._around(ends=False))
+        if ends != goes_on:
+            return self.backend
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.post_processor = self._around(ends)
+        return backend
+
+    def _around(self, ends: bool) -> tokenizers.processors.TemplateProcessing:
+        return around(self.backend, self.names.get("cls", ""), self.names["sep"], ends)
 
     @cached_property
     def alphabet(self) -> Alphabet:
@@ -293,3 +309,9 @@ def _flat(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[Array, A
     lists = [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths
+
+
+def _state(processor: tokenizers.processors.PostProcessor) -> dict[str, Any]:
+    """What a file says of it."""
+    state: dict[str, Any] = json.loads(processor.__getstate__())
+    return state

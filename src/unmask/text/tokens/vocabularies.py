@@ -67,14 +67,22 @@ def byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
-    """Let those who open the saved file elsewhere get [CLS] text [SEP]; text [SEP] where there is no [CLS]."""
+    """Let those who open the saved file elsewhere get what is put around texts here."""
+    backend.post_processor = around(backend, cls, sep)
+
+
+def around(
+    backend: tokenizers.Tokenizer, cls: str, sep: str, ends: bool = True
+) -> tokenizers.processors.TemplateProcessing:
+    """[CLS] text [SEP], text [SEP] where there is no [CLS]; without [SEP] where a text goes on, ``ends`` false."""
     from tokenizers import processors
 
-    single = f"{cls} $A {sep}".strip()
-    backend.post_processor = processors.TemplateProcessing(
+    last, second = (sep, f"{sep}:1") if ends else ("", "")
+    single = f"{cls} $A {last}".strip()
+    return processors.TemplateProcessing(
         single=single,
-        pair=f"{single} $B:1 {sep}:1",
-        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, sep) if name],
+        pair=f"{single} $B:1 {second}".strip(),
+        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, last) if name],
     )
 
 
