@@ -286,3 +286,13 @@ def test_no_text_and_no_file(tmp_path):
         Tokenizer.train(["", " "])
     with pytest.raises(UserError, match=r"missing\.txt"):
         Tokenizer.load(tmp_path / "missing.txt")
+
+
+def test_chinese_is_decoded_as_it_is_written():
+    """BERT's rules take characters for words, and words are decoded with spaces between them."""
+    text = "2019年,他说：《中国》是一本好书。 a good book 吗？"
+    tokenizer = Tokenizer.train([text], "wordpiece", 200)
+    (pieces,) = tokenizer.encode([text])
+    assert tokenizer.decode(pieces.ids) == "2019年,他说：《中国》是一本好书。a good book吗？"
+    tokenizer = Tokenizer.train([text], "bpe", 400)
+    assert tokenizer.decode(tokenizer.encode([text])[0].ids) == text, "a vocabulary of bytes knows its spaces"

@@ -21,7 +21,7 @@ from unmask.errors import UserError
 from unmask.text.example import Array
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
-from unmask.text.tokens.units import Alphabet, is_han
+from unmask.text.tokens.units import Alphabet, closed_up, is_han
 from unmask.text.tokens.vocabularies import KNOWN, Kind, around, kind_of, of_words, read, surfaces, without_specials
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ class Tokenizer:
         kept = np.asarray(ids)
         if extra:
             kept = kept[~np.isin(kept, [self.ids([name])[0] for name in self.names.values()])]
-        return str(self.backend.decode(kept.tolist(), skip_special_tokens=not extra))
+        text = str(self.backend.decode(kept.tolist(), skip_special_tokens=not extra))
+        return closed_up(text) if self.kind == "wordpiece" else text
 
     def tokens(self, ids: Array | Sequence[int]) -> list[str]:
         """These tokens as the vocabulary spells them."""

@@ -28,6 +28,8 @@ space · the inside of a character or word · (seen from the right) a space alon
 CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Chinese characters, as a regular expression's ranges."""
 _HAN = re.compile(f"[{CHINESE}]")
+_TIGHT = f"[{CHINESE}\u3001\u3002\u300a-\u300f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]"  # with Chinese marks
+_GAP = re.compile(f"(?<={_TIGHT}) | (?={_TIGHT})")
 _MARKS = ("Mn", "Mc", "Me", "Cf")
 
 
@@ -35,6 +37,11 @@ def written(words: Sequence[str]) -> str:
     """Words as a sentence: a space between them, but not between Chinese ones."""
     glued = [is_han(a[-1:]) and is_han(b[:1]) for a, b in pairwise(words)]
     return "".join([*words[:1], *(w if near else " " + w for near, w in zip(glued, words[1:], strict=True))])
+
+
+def closed_up(text: str) -> str:
+    """Without spaces beside Chinese characters and marks: texts have none there, but what pieces decode to has."""
+    return _GAP.sub("", text)
 
 
 def is_han(character: str) -> bool:
