@@ -132,7 +132,7 @@ def summary(done: Prepared, asked: int) -> str:
     corpus, facts = done.corpus, done.corpus.index
     lines = [
         f"{corpus.folder}: {corpus.documents:,} documents, {corpus.sentences:,} sentences, {corpus.words:,} words, "
-        f"{corpus.tokens:,} tokens in {corpus.shards} shards; vocabulary {facts['tokenizer']['size']:,}"
+        f"{corpus.tokens:,} tokens; shards: {corpus.shards}; vocabulary {facts['tokenizer']['size']:,}"
     ]
     if corpus.valid:
         lines.append(

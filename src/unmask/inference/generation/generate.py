@@ -20,6 +20,9 @@ from unmask.text.tokens.fields import prompt
 if TYPE_CHECKING:
     from unmask.inference.model import Model
 
+WITHOUT_A_DECODER = ("causal_lm", "masked_diffusion", "masked_lm", "masked_next_token", "metadata_lm", "unified_lm")
+"""Objectives after which a model writes that has none."""
+
 
 def generate(
     model: Model,
@@ -75,8 +78,8 @@ def way_of(model: Model) -> FromLeft:
         return Filling(model) if model.fills else Reading(model)
     if "masked_lm" in model.heads:
         return Unmasking(model)
-    others, known = ("causal_lm", "masked_diffusion", "masked_next_token"), folder("unmask.objectives").items()
-    fits = [name for name, each in known if name in others or getattr(each, "begins", None)]
+    known = folder("unmask.objectives").items()
+    fits = [name for name, each in known if name in WITHOUT_A_DECODER or getattr(each, "begins", None)]
     raise UserError(
         f"{model.source}: writes no text, with {' and '.join(model.heads) or 'no head'}; a model pre-trained with "
         f"--objective {', '.join(fits[:-1])} or {fits[-1]} would fit"
