@@ -158,9 +158,7 @@ class Shape(Config):
 
     @model_validator(mode="after")
     def _has_the_parts_of_its_flow(self) -> Self:
-        for part, fits in built_in(self.family).items():
-            if (found := getattr(self, part)) != fits:
-                raise ValueError(f"{part} {found} does not go with family {self.family}; {fits} would fit")
+        self._refuse_other_than(built_in(self.family))
         if self.positions == "relative" and self.family not in RELATIVE:
             fits = " and ".join(RELATIVE)
             raise ValueError(f"positions relative are for {fits}; they do not go with family {self.family}")
@@ -192,9 +190,7 @@ class Shape(Config):
         if self.family == "elmo" and self.feed_forward <= self.width // 2:
             raise ValueError(f"feed_forward {self.feed_forward}: an elmo's cells must be more than half its width")
         absent = {"embedding_width": None, "causal": False, "decoder_layers": 0, "segments": 0, "layer_sharing": "none"}
-        for part, fits in absent.items():
-            if (found := getattr(self, part)) != fits:
-                raise ValueError(f"{part} {found} does not go with family {self.family}; {fits} would fit")
+        self._refuse_other_than(absent)
         return self
 
     @model_validator(mode="after")
@@ -208,9 +204,7 @@ class Shape(Config):
             if self.causal and self.global_tokens != "none":
                 raise ValueError("what comes later is told by a global token; with causal global_tokens none would fit")
             fits = {"decoder_layers": 0}
-        for part, fit in fits.items():
-            if (found := getattr(self, part)) != fit:
-                raise ValueError(f"{part} {found} does not go with family {self.family}; {fit} would fit")
+        self._refuse_other_than(fits)
         return self
 
     @model_validator(mode="after")
@@ -225,9 +219,7 @@ class Shape(Config):
                 "positions": "learned", "norm": "after", "gated": False, "causal": False, "decoder_layers": 0,
                 "layer_sharing": "none", "embedding_scale": "none", "window": None, "bias": True,
             }  # fmt: skip
-        for part, fit in fits.items():
-            if (found := getattr(self, part)) != fit:
-                raise ValueError(f"{part} {found} does not go with family {self.family}; {fit} would fit")
+        self._refuse_other_than(fits)
         return self
 
     @model_validator(mode="after")
@@ -237,6 +229,12 @@ class Shape(Config):
         if self.embedding != "subword" and self.decoder_layers:
             raise ValueError(f"embedding {self.embedding} is for models without a decoder of their encoder")
         return self
+
+    def _refuse_other_than(self, fits: dict[str, Any]) -> None:
+        """Refuse settings that its family cannot have."""
+        for part, fit in fits.items():
+            if (found := getattr(self, part)) != fit:
+                raise ValueError(f"{part} {found} does not go with family {self.family}; {fit} would fit")
 
     @property
     def token_width(self) -> int:
