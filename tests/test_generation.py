@@ -337,6 +337,8 @@ def test_a_decoder_there_writes_on_from_a_text(tmp_path, tokenizer):
     written = there.generate(ids, do_sample=False, max_new_tokens=9)[0].tolist()
     assert model.generate([text], max_new_tokens=9) == [model.text_of(written)]
     assert load(hf).tokenizer.hash == model.tokenizer.hash
+    (states,), (ours,) = model.hidden([text]), model.hidden([ids[0].tolist()])
+    assert (states == ours).all(), "a text that can be written on is open to be read too"
     load(hf).tokenizer.save(tmp_path / "closed")
     (pieces,) = tokenizer.encode([text])
     closed = transformers.AutoTokenizer.from_pretrained(tmp_path / "closed")(text)["input_ids"]

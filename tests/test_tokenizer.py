@@ -296,3 +296,33 @@ def test_chinese_is_decoded_as_it_is_written():
     assert tokenizer.decode(pieces.ids) == "2019年,他说：《中国》是一本好书。a good book吗？"
     tokenizer = Tokenizer.train([text], "bpe", 400)
     assert tokenizer.decode(tokenizer.encode([text])[0].ids) == text, "a vocabulary of bytes knows its spaces"
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("around", ["bytes", "RoBERTa", "open", "none", "here"])
+def test_a_saved_file_frames_texts_as_is_done_here(tmp_path, around, pairs):
+    """Whatever its own file said; what it puts between two texts it may keep where none are read together."""
+    from tokenizers import processors
+
+    transformers = pytest.importorskip("transformers")
+    tokenizer = Tokenizer.train([ENGLISH, CHINESE], "bpe", 400)
+    cls, sep = (("[CLS]", tokenizer.cls), ("[SEP]", tokenizer.sep))
+    before = tokenizer.hash
+    tokenizer.backend.post_processor = {
+        "bytes": processors.ByteLevel,
+        "RoBERTa": lambda: processors.RobertaProcessing(sep, cls, add_prefix_space=False),
+        "open": lambda: processors.TemplateProcessing(single="[CLS] $A", special_tokens=[cls]),
+        "none": lambda: processors.Sequence([]),
+        "here": lambda: tokenizer.backend.post_processor,
+    }[around]()
+    one, two = (p.ids.tolist() for p in tokenizer.encode(["apples and", "bananas"]))
+    for ends in (True, False):
+        tokenizer.save(tmp_path / str(ends), ends=ends, pairs=pairs)
+        theirs, last = transformers.AutoTokenizer.from_pretrained(tmp_path / str(ends)), [tokenizer.sep] * ends
+        assert theirs("apples and")["input_ids"] == [tokenizer.cls, *one, *last]
+        if pairs and ends:
+            assert theirs("apples and", "bananas")["input_ids"] == [tokenizer.cls, *one, *last, *two, *last]
+        assert Tokenizer.load(tmp_path / str(ends)).hash == tokenizer.hash == before
+    if around == "RoBERTa" and not pairs:
+        doubled = transformers.AutoTokenizer.from_pretrained(tmp_path / "True")("apples and", "bananas")["input_ids"]
+        assert doubled == [tokenizer.cls, *one, tokenizer.sep, tokenizer.sep, *two, tokenizer.sep]

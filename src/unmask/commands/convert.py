@@ -243,11 +243,9 @@ def _check_with_transformers(model: Model, out: Path, ids: Tensor, ours: dict[st
         theirs = opened(ids[None], **decoded, **told)[0][0]
     apart = (theirs - wanted).abs().max().item()
     text = model.tokenizer.decode(ids.tolist())
+    tokens = transformers.AutoTokenizer.from_pretrained(out)(text)["input_ids"]
     (pieces,) = model.tokenizer.encode([text])
-    same_tokens = (
-        transformers.AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False)["input_ids"]
-        == pieces.ids.tolist()
-    )
+    same_tokens = tokens == model.framed(pieces.ids, closed=not model.writes_on).tolist()
     if not (apart <= NEAR * wanted.abs().max().item() and same_tokens):  # a NaN is no agreement
         raise RuntimeError(f"{out}: transformers reads it otherwise ({which} {apart:.1e} apart); nothing was kept")
     return [f"opened with transformers ({cls}): its {which} are within {apart:.1e}, its tokens are equal"]

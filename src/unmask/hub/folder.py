@@ -169,7 +169,8 @@ def write(
     }
     with whole_folder(folder) as beside:
         writes = shape.causal and task is None  # on, so that nothing is to end what it is given
-        tokenizer.save(beside, segments=shape.segments > 1, longest=shape.max_length, ends=not writes)
+        frame = {"ends": not writes, "pairs": task is not None}
+        tokenizer.save(beside, segments=shape.segments > 1, longest=shape.max_length, **frame)
         weights.write(beside / "model.safetensors", found)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
     lost = sorted({tuple(name.split(".")[:2]) for name in tensors if not theirs(shape.family, name)})

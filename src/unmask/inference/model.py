@@ -57,6 +57,11 @@ class Model:
         return list(self.network.heads)
 
     @property
+    def writes_on(self) -> bool:
+        """Whether its texts are left open, so that it can go on with them: a decoder's, unless it does a task."""
+        return self.shape.causal and "task" not in self.network.heads
+
+    @property
     def fills(self) -> bool:
         """Whether its decoder writes a fragment where masks stand, and not from the first place on (MASS)."""
         return "mask" in self.tokenizer.names and self.begins == self.tokenizer.mask
@@ -84,7 +89,8 @@ class Model:
         """States of every token, one float32 array [L, D] per sequence; nothing is padded and nothing cut.
 
         Args:
-            texts: Texts, which get the special tokens, or lists of token ids, which are taken as they are.
+            texts: Texts, which get the special tokens, or lists of token ids, which are taken as they are. A decoder's
+                texts are left open, to be written on, unless it does a task.
             layer: 0 for the embeddings, 1 … for the layers, -1 for the last, normed.
 
         Raises:
@@ -94,7 +100,7 @@ class Model:
         if not (isinstance(layer, int) and -self.shape.layers - 1 <= layer <= self.shape.layers):
             there = f"0 (the embeddings) to {self.shape.layers}, or -1"
             raise UserError(f"layer {found(layer)}: the model has layers {there}")
-        sequences = self.sequences(texts)
+        sequences = self.sequences(texts, closed=not self.writes_on)
         states: list[Array] = [np.empty(0)] * len(sequences)
         for group in by_length([len(ids) for ids in sequences], TOKENS_AT_ONCE):
             batch = self.batch([sequences[n] for n in group])
@@ -178,14 +184,17 @@ class Model:
         encoded: dict[int, Array] = {}
         if words := {n: text for n, text in enumerate(given) if is_text(text)}:
             pieces = self.tokenizer.encode(list(words.values()))
-            first = [self.tokenizer.cls] if self.tokenizer.opens else []
-            last = [self.tokenizer.sep] if closed else []
-            encoded = {n: np.array([*first, *p.ids, *last]) for n, p in zip(words, pieces, strict=True)}
+            encoded = {n: self.framed(p.ids, closed) for n, p in zip(words, pieces, strict=True)}
         pairs = enumerate(zip(names, given, strict=True))
         sequences = [encoded[n] if n in encoded else _ids(name, ids) for n, (name, ids) in pairs]
         for name, ids in zip(names, sequences, strict=True):
             self._check(name, ids)
         return sequences
+
+    def framed(self, ids: Array, closed: bool = True) -> Array:
+        """A text's tokens [L] with those that open it and, if ``closed``, end it."""
+        first = [self.tokenizer.cls] if self.tokenizer.opens else []
+        return np.array([*first, *ids, *([self.tokenizer.sep] if closed else [])])
 
     def _check(self, name: str, ids: Array) -> None:
         if len(ids) > self.shape.max_length:

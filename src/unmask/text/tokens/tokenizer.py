@@ -98,7 +98,14 @@ class Tokenizer:
         backend.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in new])
         return Tokenizer(backend, self.names)
 
-    def save(self, folder: str | Path, segments: bool = True, longest: int | None = None, ends: bool = True) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        segments: bool = True,
+        longest: int | None = None,
+        ends: bool = True,
+        pairs: bool = False,
+    ) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which `transformers.AutoTokenizer` opens.
 
         Args:
@@ -106,6 +113,7 @@ class Tokenizer:
             segments: whether the model this goes with takes ``token_type_ids``.
             longest: tokens that it reads at most, to which transformers then cuts where it is told to cut.
             ends: whether a text is closed there; not where a model is to write on.
+            pairs: whether a model reads two texts together, so that what stands between them has to be as it is here.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +123,7 @@ class Tokenizer:
         config |= {} if longest is None else {"model_max_length": longest}
         config["clean_up_tokenization_spaces"] = False
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        write_file(folder / "tokenizer.json", self._closing(ends).to_str(pretty=True).encode())
+        write_file(folder / "tokenizer.json", self._framed(ends, pairs).to_str(pretty=True).encode())
         write_file(folder / "tokenizer_config.json", text.encode())
 
     def encode(self, texts: Sequence[str], specials: bool = True) -> list[Pieces]:
@@ -223,24 +231,21 @@ class Tokenizer:
         """Of everything that decides the ids of texts; `extra` tokens do not, nor what a file says goes around them."""
         # scores of unigrams lose their last digit whenever they are written and read
         rules = json.loads(self.backend.to_str(), parse_float=lambda score: round(float(score), 6))
-        rules["post_processor"] = _state(self._around(ends=True))
+        frame = around(self.backend, self.names.get("cls", ""), self.names["sep"])
+        rules["post_processor"] = json.loads(frame.__getstate__())
         rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in self.extra]
         parts = json.dumps([rules, self.names], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
-    def _closing(self, ends: bool) -> tokenizers.Tokenizer:
-        """The backend, whose file says elsewhere that a text ends with [SEP], or that it goes on."""
+    def _framed(self, ends: bool, pairs: bool) -> tokenizers.Tokenizer:
+        """The backend, whose file puts around a text, or around two, elsewhere what is put around them here."""
         import tokenizers
 
-        goes_on = _state(self.backend.post_processor) == _state(self._around(ends=False))
-        if ends != goes_on:
-            return self.backend
-        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
-        backend.post_processor = self._around(ends)
-        return backend
-
-    def _around(self, ends: bool) -> tokenizers.processors.TemplateProcessing:
-        return around(self.backend, self.names.get("cls", ""), self.names["sep"], ends)
+        framed = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        framed.post_processor = around(framed, self.names.get("cls", ""), self.names["sep"], ends)
+        one, other = (backend.encode("a").ids for backend in (self.backend, framed))
+        two, others = (backend.encode("a", "b").ids for backend in (self.backend, framed))
+        return self.backend if one == other and (two == others or not pairs) else framed
 
     @cached_property
     def alphabet(self) -> Alphabet:
@@ -310,9 +315,3 @@ def _flat(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[Array, A
     lists = [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths
-
-
-def _state(processor: tokenizers.processors.PostProcessor) -> dict[str, Any]:
-    """What a file says of it."""
-    state: dict[str, Any] = json.loads(processor.__getstate__())
-    return state
