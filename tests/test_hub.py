@@ -299,6 +299,17 @@ def test_second_names_of_settings_are_understood_as_there(family):
         ("t5-v1.1", {"dense_act_fn": "relu"}, "dense_act_fn 'relu'"),
         ("t5-v1.1", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
         ("t5-v1.1", {"architectures": ["T5EncoderModel"]}, "an encoder alone"),
+        ("t5", {"architectures": "T5EncoderModel"}, "an encoder alone"),
+        ("t5", {"model_type": "mt5", "feed_forward_proj": "gated-silu"}, "feed_forward_proj 'gated-silu'"),
+        ("t5", {"decoder_start_token_id": 64}, "decoder_start_token_id 64: a token's id below 64 would fit"),
+        ("t5", {"decoder_start_token_id": 1.5}, "decoder_start_token_id 1.5"),
+        ("gpt2", {"embd_pdrop": 0.5}, "embd_pdrop 0.5"),
+        ("deberta", {"num_attention_heads": 0}, "wrong type"),
+        ("reformer", {"attn_layers": []}, "attn_layers []"),
+        ("bert", {"layer_norm_eps": None}, "layer_norm_eps None: must be a number"),
+        ("bert", {"num_hidden_layers": "2"}, "num_hidden_layers '2': must be a whole number"),
+        ("bert", {"num_attention_heads": 7}, "model: heads must divide the width"),
+        ("electra", {"embedding_size": 0}, "embedding_size: "),
         ("t5-v1.1", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets"),
         ("reformer", {"num_hidden_layers": 1}, "num_hidden_layers 1"),
         ("reformer", {"hidden_act": "silu"}, "hidden_act 'silu'"),
@@ -483,7 +494,7 @@ def test_what_goes_by_another_name_is_read(family, name, auto, tmp_path, tokeniz
     del config["model_type"]
     model = cls(cls.config_class(**config)).eval()
     model.save_pretrained(tmp_path / "theirs")
-    change_config(tmp_path / "theirs", scale_decoder_outputs=None)
+    change_config(tmp_path / "theirs", scale_decoder_outputs=None, feed_forward_proj=None)
     found = hub.read(tmp_path / "theirs")
     assert found.shape == shape and found.heads == [*RULES_HEADS[family]] and found.pad == tokenizer.pad
     hub.write(tmp_path / "ours", found.shape, found.tensors, tokenizer)
@@ -527,6 +538,17 @@ def test_t5s_answers_by_its_own_matrix_or_that_of_the_embeddings(tmp_path, token
     again = hub.read(tmp_path / "again")
     assert again.shape == shape and again.notes == []
     assert all(torch.equal(again.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_a_t5_of_a_task_is_read_without_its_task(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = transformers.T5ForSequenceClassification(
+        transformers.T5Config(**{**write_shape(T5, "c"), "pad_token_id": 0})
+    )
+    model.save_pretrained(tmp_path / "theirs")
+    found = hub.read(tmp_path / "theirs")
+    assert torch.equal(found.tensors["backbone.embeddings.tokens.weight"], model.get_input_embeddings().weight)
+    assert any(note.startswith("left out of model.safetensors: classification_head") for note in found.notes)
 
 
 def test_an_old_t5_that_is_not_tied_may_lack_its_head(tmp_path, tokenizer):
@@ -908,6 +930,24 @@ def test_a_truncated_file_is_refused(bert, keep):
     path = bert / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     refused(bert, "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a" * 5000, "b\0"])
+def test_names_that_no_file_has_are_refused(bert, name):
+    index = {"weight_map": {"bert.embeddings.LayerNorm.weight": name}}
+    (bert / "model.safetensors").unlink()
+    (bert / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="is no name of a file") as refusal:
+        hub.read(bert)
+    assert len(str(refusal.value)) < 400
+
+
+def test_what_a_file_says_is_repeated_on_one_short_line(bert):
+    change_config(bert, hidden_act="x" * 5000 + "\x1b[31m\n")
+    with pytest.raises(UserError) as refusal:
+        hub.read(bert)
+    told = str(refusal.value)
+    assert "hidden_act" in told and len(told) < 800 and told.isprintable()
 
 
 def test_a_header_that_lies_is_refused(bert):

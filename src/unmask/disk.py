@@ -87,6 +87,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
             why = error.strerror or first_line(error)
             raise UserError(f"--out {out}: cannot be written ({why}); name another folder") from None
+        except UserError as error:  # says where it was written, which nobody asked for
+            shutil.rmtree(beside, ignore_errors=True)
+            raise UserError(str(error).replace(str(beside), str(out))) from None
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise

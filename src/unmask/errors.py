@@ -1,12 +1,25 @@
 """The one kind of error a user can cause."""
 
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+LONGEST = 400
+"""Characters of a word that a message repeats."""
+
 
 class UserError(Exception):
     """Bad input. One line that names the file, row or option and says what would fit; exit code 2."""
+
+    def __init__(self, message: str):
+        super().__init__(plain(message))
+
+
+def plain(text: str) -> str:
+    """A text that may repeat what a file holds: on one line, without control characters, its longest words cut."""
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in text)
+    return re.sub(rf"(\S{{{LONGEST // 2}}})\S{{{LONGEST // 2},}}(\S{{20}})", r"\1…\2", shown)
 
 
 def first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from unmask.config import Config, to_yaml
 from unmask.disk import whole_folder, write_file
-from unmask.errors import UserError
+from unmask.errors import UserError, plain
 from unmask.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Convert(Config):
             made.rmdir()
         console = Console(highlight=False, soft_wrap=True)
         for line in [f"{self.src} -> {self.out}", *notes]:
-            console.print(line, markup=False)
+            console.print(plain(line), markup=False)
         return notes
 
     def _opened(self) -> Model:

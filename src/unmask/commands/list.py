@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from rich.console import Console
@@ -192,7 +192,17 @@ def trained_with() -> dict[str, list[str]]:
     from unmask.objectives.base import that_train
     from unmask.presets import PRESETS
 
-    return {_kind(shape.flow): that_train(shape.flow) for shape in PRESETS.values()}
+    known = folder("unmask.objectives")
+    return {
+        _kind(shape.flow): [name + _beside(known[name]) for name in that_train(shape.flow)]
+        for shape in PRESETS.values()
+    }
+
+
+def _beside(objective: Any) -> str:
+    """What has to come along."""
+    others = [*objective.needs, *(["a corpus with fields"] if objective.fields else [])]
+    return f" (with {' and '.join(others)})" if others else ""
 
 
 def refusing() -> dict[str, list[str]]:

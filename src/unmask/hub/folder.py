@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.disk import whole_folder, write_file
-from unmask.errors import UserError
+from unmask.errors import UserError, found
 from unmask.hub.families import FAMILIES, GONE
 from unmask.hub.family import Head
 from unmask.hub.names import modern, numberless, theirs, to_ours, to_theirs
@@ -79,11 +79,20 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
     kept = {name: "unused" if name in left else "mapped" if name in tensors else "tied" for name in held}
     fates = dict.fromkeys(names.values(), "unused") | kept
     fates |= {name: "missing" for lost in lacking.values() for name in lost}
-    begins = config.get("decoder_start_token_id") if shape.decoder_layers else None
+    begins = _begins(folder / "config.json", shape, config)
     used = [tensor for name, tensor in tensors.items() if name not in left]
     notes = _notes(folder, path, shape, heads, lacking, left, used)
     floats = {name: tensor.float() for name, tensor in ours.items()}
     return Found(path, shape, floats, heads, fates, begins, config.get("pad_token_id"), notes)
+
+
+def _begins(path: Path, shape: Shape, config: Mapping[str, Any]) -> int | None:
+    """The token that a decoder is given first, if they say one."""
+    first = config.get("decoder_start_token_id") if shape.decoder_layers else None
+    if first is not None and (not isinstance(first, int) or not 0 <= first < shape.vocab_size):
+        fits = f"a token's id below {shape.vocab_size} would fit"
+        raise UserError(f"{path}: decoder_start_token_id {found(first)}: {fits}")
+    return first
 
 
 def _notes(
@@ -156,9 +165,9 @@ def write(
     if shape.family not in FAMILIES:
         why = ", whose classes transformers took out" if shape.family in GONE else ""
         raise UserError(f"Hugging Face knows no {shape.family}{why}; {', '.join(FAMILIES)} would fit")
-    found = to_theirs(shape, tensors, tokenizer.pad)
+    stored = to_theirs(shape, tensors, tokenizer.pad)
     if any(head.stored(shape) and head.shown_by in tensors for head in FAMILIES[shape.family].heads.values()):
-        found |= {name: torch.zeros(shape.vocab_size) for name in FAMILIES[shape.family].idle}
+        stored |= {name: torch.zeros(shape.vocab_size) for name in FAMILIES[shape.family].idle}
     config = {
         "architectures": [_architecture(shape, tensors, task)],
         "dtype": "float32",
@@ -171,7 +180,7 @@ def write(
         writes = shape.causal and task is None  # on, so that nothing is to end what it is given
         frame = {"ends": not writes, "pairs": task is not None}
         tokenizer.save(beside, segments=shape.segments > 1, longest=shape.max_length, **frame)
-        weights.write(beside / "model.safetensors", found)
+        weights.write(beside / "model.safetensors", stored)
         write_file(beside / "config.json", json.dumps(config, indent=2).encode())
     lost = sorted({tuple(name.split(".")[:2]) for name in tensors if not theirs(shape.family, name)})
     notes = [
@@ -179,7 +188,7 @@ def write(
         for kind, name in lost
     ]
     family = FAMILIES[shape.family]
-    if family.spare and "pooler" in family.spare and not any(name.startswith(family.spare) for name in found):
+    if family.spare and "pooler" in family.spare and not any(name.startswith(family.spare) for name in stored):
         model = family.architectures[()]
         notes.append(f"no pooler: transformers' {model} makes one up at random (pooler_output); its states are right")
     for name in family.call(shape, torch.zeros(1, 1)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from unmask.errors import UserError
+from unmask.errors import UserError, found
 from unmask.hub.families import FAMILIES, named
 from unmask.hub.family import Family, refuse_other
 from unmask.models.counting import parameters
@@ -32,12 +32,14 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     Raises:
         UserError: Names the setting that has no place here, and what would fit.
     """
+    given = config
     config = {name: value for name, value in config.items() if value is not None}
     if (name := named(config)) is None:
         known = ", ".join(dict.fromkeys(type_ for f in FAMILIES.values() for type_ in (f.model_type, *f.also)))
         raise UserError(f"{path}: model_type {config.get('model_type')!r} is not known here; {known} are")
     family = FAMILIES[name]
     config = _by_their_first_name(config, family, path)
+    _refuse_no_numbers(given, family, path)
     refuse_other(config, family.fixed, path)
     try:
         whole = {**family.defaults, **config}
@@ -47,8 +49,9 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
         shape = Shape(**{"family": name, **family.parts, **numbers, **family.read(whole, path)})
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{path}: {_their_name(family, first['loc'])}: {first['msg']}") from None
-    except (TypeError, AttributeError, ValueError):
+        told = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {_their_name(family, first['loc'])}: {told}") from None
+    except (TypeError, AttributeError, ValueError, ArithmeticError, LookupError):
         raise UserError(
             f"{path}: a setting is of the wrong type; a configuration written by transformers would fit"
         ) from None
@@ -57,26 +60,38 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     return shape
 
 
+def _refuse_no_numbers(config: Mapping[str, Any], family: Family, path: Path) -> None:
+    """Refuse settings that have to be numbers and are none; a null is not taken for a setting that is not there."""
+    for name in family.numbers.values():
+        default = family.defaults.get(name)
+        kind, wanted = (int, "a whole number") if isinstance(default, int) else (int | float, "a number")
+        if name not in config or isinstance(default, bool) or not isinstance(default, int | float):
+            continue
+        # a list, one for each layer, is for `read` to see to
+        if isinstance(config[name], bool) or not isinstance(config[name], kind | list):
+            raise UserError(f"{path}: {name} {found(config[name])}: must be {wanted}, as {default}")
+
+
 def _by_their_first_name(config: Mapping[str, Any], family: Family, path: Path) -> dict[str, Any]:
     """Settings that have two names there by the one that is written."""
-    found = {name: value for name, value in config.items() if name not in family.aliases}
+    by_name = {name: value for name, value in config.items() if name not in family.aliases}
     for alias, name in family.aliases.items():
         if alias not in config:
             continue
-        if found.setdefault(name, config[alias]) != config[alias]:
+        if by_name.setdefault(name, config[alias]) != config[alias]:
             raise UserError(
-                f"{path}: {alias} {config[alias]!r} and {name} {found[name]!r} are two names of one setting; "
+                f"{path}: {alias} {config[alias]!r} and {name} {by_name[name]!r} are two names of one setting; "
                 "one of them would fit"
             )
-    return found
+    return by_name
 
 
 def padding(config: Mapping[str, Any], family: Family, path: Path) -> int:
     """The padding's id where positions are counted behind it, else 0. Raises `UserError` where it is none."""
     if not family.after_padding:
         return 0
-    found = config.get("pad_token_id")
-    pad = family.defaults["pad_token_id"] if found is None else found
+    told = config.get("pad_token_id")
+    pad = family.defaults["pad_token_id"] if told is None else told
     if not isinstance(pad, int) or pad < 0:
         raise UserError(f"{path}: pad_token_id {pad!r}: positions are counted behind it; a token's id would fit")
     return pad
@@ -112,4 +127,4 @@ def write_shape(shape: Shape, path: Path, pad: int = 0) -> dict[str, Any]:
 def _their_name(family: Family, location: tuple[str | int, ...]) -> str:
     """What they call a setting of ours that is wrong."""
     ours = ".".join(map(str, location[: 2 if location[:1] == ("reformer",) else 1]))
-    return family.numbers.get(ours, ours) or "model"
+    return {"embedding_width": "embedding_size", **family.numbers}.get(ours, ours) or "model"

@@ -12,10 +12,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unmask.disk import replace_file
-from unmask.errors import UserError
+from unmask.errors import UserError, found, is_text
 from unmask.training.checkpoint import read_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
+LONGEST_NAME = 255  # bytes, as file systems have it
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")  # how they begin, bare and zipped
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 Sizes = Mapping[str, tuple[int, ...]]
@@ -43,14 +44,14 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         UserError: The file is missing or damaged, or holds anything else.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception:  # a pickle can fail in every way; what torch says of it tells how to run its code
         raise UserError(f"{path}: holds more than weights, or is damaged; not opened") from None
-    if not isinstance(found, dict) or not all(isinstance(name, str) and _whole(x) for name, x in found.items()):
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) and _whole(x) for name, x in loaded.items()):
         raise UserError(f"{path}: must hold tensors by name and nothing else; save it as safetensors")
-    return {name: tensor.detach() for name, tensor in found.items()}
+    return {name: tensor.detach() for name, tensor in loaded.items()}
 
 
 def _whole(value: Any) -> bool:
@@ -101,8 +102,8 @@ def inside(folder: Path, name: str) -> Path:
 
     In Hugging Face's download cache files link to ``blobs`` beside ``snapshots``; that counts as inside.
     """
-    if "\0" in name:
-        raise UserError(f"{folder}: {name!r} is no name of a file")
+    if "\0" in name or not is_text(name) or len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"{folder}: {found(name)} is no name of a file")
     path = folder / name
     homes = [folder.resolve()]
     if folder.resolve().parent.name == "snapshots":

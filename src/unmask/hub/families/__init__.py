@@ -42,12 +42,15 @@ GONE = ("transformer_xl",)
 
 
 def named(config: Config) -> str | None:
-    """The family that a ``config.json`` is of."""
+    """The family that a ``config.json`` is of. Under a family's further names what tells it may be left out."""
+    kind = config.get("model_type")
     fits = (
         name
         for name, family in FAMILIES.items()
-        if config.get("model_type") in (family.model_type, *family.also)
-        and all(config.get(setting) == value for setting, value in family.told_by.items())
+        if kind in (family.model_type, *family.also)
+        and all(
+            config.get(name, value if kind in family.also else None) == value for name, value in family.told_by.items()
+        )
     )
     return next(fits, None)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unmask.hub.family import Config, Family, Head
+from unmask.hub.family import Config, Family, Head, refuse_other
 from unmask.models.shape import Shape
 from unmask.nn.heads import CausalLMHead
 
 
 def _read(config: Config, path: Path) -> dict[str, Any]:
+    refuse_other(config, {"embd_pdrop": config["resid_pdrop"]}, path)
     return {"feed_forward": config.get("n_inner") or 4 * config["n_embd"]}
 
 

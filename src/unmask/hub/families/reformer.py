@@ -32,6 +32,8 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
     ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
     if config["hidden_act"] not in ours:
         refuse_other(config, {"hidden_act": "relu"}, path)
+    if not isinstance(config["attn_layers"], list) or not config["attn_layers"]:
+        refuse_other(config, {"attn_layers": ["local", "lsh"]}, path)
     refuse_other(config, {"num_hidden_layers": len(config["attn_layers"])}, path)
     axial = bool(config["axial_pos_embds"])
     if axial and sum(config["axial_pos_embds_dim"]) != config["hidden_size"]:

@@ -19,14 +19,12 @@ LONGEST = 512
 
 
 def _read(config: Config, path: Path) -> dict[str, Any]:
-    if any(str(name).endswith("EncoderModel") for name in config.get("architectures", ())):
-        raise UserError(
-            f"{path}: architectures {config['architectures']}: an encoder alone, and both stacks of a T5 are wanted; "
-            "T5ForConditionalGeneration would fit"
-        )
+    _refuse_one_stack(config.get("architectures"), path)
     dropout, tied = config["dropout_rate"], config.get("tie_word_embeddings", True)
-    scaled = tied and config["model_type"] != "mt5"
-    meant = {"relu": "relu", "gated-gelu": "gelu_new"}[config.get("feed_forward_proj", "relu")]
+    many = config["model_type"] == "mt5"
+    meant = {"relu": "relu", "gated-gelu": "gelu_new"}[
+        config.get("feed_forward_proj", "gated-gelu" if many else "relu")
+    ]
     refuse_other(config, {"dense_act_fn": meant}, path)  # which wins there
     return {
         "tied": tied,
@@ -35,8 +33,15 @@ def _read(config: Config, path: Path) -> dict[str, Any]:
         "activation_dropout": dropout,
         "decoder_layers": config.get("num_decoder_layers", config["num_layers"]),
         # transformers before 5 told by this setting alone, and later ones tie whatever a file does not hold twice
-        "embedding_scale": "output" if config.get("scale_decoder_outputs", scaled) else "none",
+        "embedding_scale": "output" if config.get("scale_decoder_outputs", tied and not many) else "none",
     }
+
+
+def _refuse_one_stack(classes: Any, path: Path) -> None:
+    for name in classes if isinstance(classes, list) else [classes]:
+        if str(name).endswith(("EncoderModel", "ForTokenClassification")):
+            fits = "T5ForConditionalGeneration would fit"
+            raise UserError(f"{path}: architectures {name}: an encoder alone, and both stacks are wanted; {fits}")
 
 
 def _write(shape: Shape, path: Path) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def _family(feed_forward: str, into: str, activation: str) -> Family:
         },
         architectures={(): "T5Model", ("decoder_lm",): "T5ForConditionalGeneration"},
         heads={"decoder_lm": Head(DecoderLMHead, "heads.decoder_lm.vocabulary", "span_corruption", bare=True)},
-        also=("mt5",) if feed_forward != "relu" else (),
+        also=("mt5",),
         told_by={"feed_forward_proj": feed_forward} if feed_forward != "relu" else {},
         fixed={
             "feed_forward_proj": feed_forward, "relative_attention_num_buckets": BUCKETS,
@@ -109,6 +114,7 @@ def _family(feed_forward: str, into: str, activation: str) -> Family:
         },
         settled=("decoder_layers", "activation_dropout", "embedding_scale", "tied"),
         vocabulary="lm_head",
+        older={"transformer.": ""},  # in a class for a task
         copies=("encoder.embed_tokens", "decoder.embed_tokens"),
         aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers",
             "head_dim": "d_kv"},

@@ -124,7 +124,7 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{path}: cannot be read as JSON; mend it or remove it") from None
     return found if isinstance(found, dict) else {}
 
