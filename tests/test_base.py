@@ -50,7 +50,16 @@ def test_it_goes_on_as_any_run(home, tmp_path):
     result = calls.call(Pretrain, home / "corpus", **given)
     assert result["base"] == str(home / "base") and result["steps"] == 3
     assert calls.call(Pretrain, home / "corpus", **given) == result
-    assert "beginning with" in (tmp_path / "a" / "report.html").read_text()
+    assert "beginning with" in (tmp_path / "a" / "report.html").read_text() and result["fresh"] == []
+
+
+def test_what_the_base_lacks_is_said(home, tmp_path, capsys):
+    """Which is what begins at random."""
+    given = {"base": str(home / "base"), "out": tmp_path / "a", "objective": "replaced_token_detection", **SETTINGS}
+    fresh = ["the generator", "the generator head", "the replaced_token_detection head"]
+    assert calls.call(Pretrain, home / "corpus", **given)["fresh"] == fresh
+    assert f"begins at random, for it is not there: {', '.join(fresh)}" in capsys.readouterr().err
+    assert f"({', '.join(fresh)} at random)" in (tmp_path / "a" / "report.html").read_text()
 
 
 def test_its_own_model_may_be_named(home, tmp_path):

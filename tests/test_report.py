@@ -216,6 +216,20 @@ def test_an_overview_of_nothing_is_refused(tmp_path):
         write_overview([], tmp_path / "o.html")
 
 
+def test_a_loss_no_better_than_frequencies_is_called_that(tmp_path):
+    figures = {"loss": 6.3, "loss/masked_lm": 6.3, "accuracy/masked_lm": 0.07}
+    baseline = {"title": "answers by frequency", "figures": {"loss/masked_lm": 6.2}}
+    behind = run_folders.pretrain(tmp_path / "a", figures=figures, baseline=baseline)
+    assert "loss, masked lm of 6.300 is no better than the 6.200" in words.summary(read_run(behind))
+    ahead = run_folders.pretrain(tmp_path / "b", figures={**figures, "loss/masked_lm": 6.1}, baseline=baseline)
+    assert "no better" not in words.summary(read_run(ahead))
+
+
+def test_of_several_seeds_it_is_said_which_was_kept(tmp_path):
+    run = run_folders.classify(tmp_path / "a", best_seed=2)
+    assert "Kept is the model of seed 2" in words.summary(read_run(run))
+
+
 def test_a_gain_within_the_seeds_spread_is_called_that(tmp_path):
     baseline = {"title": "random weights", "figures": {"accuracy": 0.866}, "spread": {"accuracy": 0.02}}
     near = run_folders.classify(tmp_path / "near", baseline=baseline)

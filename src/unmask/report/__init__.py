@@ -31,6 +31,8 @@ are not finite are null, and a key ``not_finite`` lists where they were.
     dataset            finetune: what is learnt, alike for runs that may be compared: "sst-2"
     init               finetune: "pretrained" | "random"
     base               finetune: what it started from: "runs/a"
+    fresh              of a pre-training with a base what that lacked, and so began at random
+    best_seed          of a fine-tuning with several seeds the one whose model was kept
     baseline           optional, what the figures stand beside: {"title": "random weights", "figures": {…}, "by_seed":
                        {…}, "spread": {…}}; of pre-training what answers by their frequency in training would reach
     chosen             settings that differ from their defaults, nested as in config.yaml

@@ -47,6 +47,8 @@ class Result(Scores):
     dataset: str | None = None
     init: Literal["pretrained", "random"] | None = None
     base: str | None = None
+    fresh: list[str] = []
+    best_seed: int | None = None
     baseline: Scores | None = None
     constant: str | None = None
     chosen: dict[str, Any] = {}

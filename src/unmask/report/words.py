@@ -85,7 +85,8 @@ def summary(run: Run) -> str:
 
 def _pretrained(run: Run) -> list[str]:
     result = run.result
-    beginning = f", beginning with {result.base}," if result.base else ""
+    fresh = f" ({', '.join(result.fresh)} at random)" if result.fresh else ""
+    beginning = f", beginning with {result.base}{fresh}," if result.base else ""
     told = [f"{_model(result)} was pre-trained{beginning}{_on(result)}{_effort(result)}."]
     if not result.figures:
         told.append("No text was held out, so nothing says how it does on text it has not seen.")
@@ -98,7 +99,18 @@ def _pretrained(run: Run) -> list[str]:
             always = result.baseline.figures.get(name) if result.baseline else None
             beside = f"; the commonest token alone would restore {always:.1%}" if always else ""
             told.append(f"It restores {value:.1%} of the hidden tokens{beside}.")
-    return told
+    return told + _behind(result)
+
+
+def _behind(result: Result) -> list[str]:
+    """The losses that are no better than those of answers by frequency."""
+    known = result.baseline.figures if result.baseline else {}
+    return [
+        f"Its {label(name)} of {figure(mine)} is no better than the {figure(its)} of answers by frequency alone: "
+        "with more training it would know more of a text than how often each answer comes."
+        for name, mine in result.figures.items()
+        if name.startswith("loss/") and mine is not None and (its := known.get(name)) is not None and mine >= its
+    ]
 
 
 def _finetuned(run: Run) -> list[str]:
@@ -115,6 +127,11 @@ def _finetuned(run: Run) -> list[str]:
     seeds = f", the mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     score = with_spread(result.figures[main], result.spread.get(main))
     told.append(f"Its {label(main)} on the {result.held_out} set is {score}{seeds}.")
+    if result.best_seed is not None and len(result.seeds) > 1:
+        told.append(
+            f"Kept is the model of seed {result.best_seed}, the best on the valid file; predictions and single labels "
+            "below are its own."
+        )
     if result.constant is not None:
         told.append(f"It answers {result.constant} everywhere: it has learned nothing that tells one from another.")
     return told + _against(result, main)

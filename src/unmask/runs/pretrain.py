@@ -23,7 +23,7 @@ from unmask.presets import name_of
 from unmask.report import finished, write_card, write_report
 from unmask.runs.estimate import estimate, in_words, refuse_too_large, refuse_too_many_weights
 from unmask.runs.idle import idle
-from unmask.runs.pretraining import Pretraining, take_over
+from unmask.runs.pretraining import Pretraining, fresh, take_over
 from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
@@ -109,6 +109,8 @@ def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         train(trainer, lambda line: None)
         leave()
         return {}
+    if not done and (lacking := trainer.work.fresh):  # type: ignore[attr-defined]
+        print(f"--base {config.base}: begins at random, for it is not there: {', '.join(lacking)}", file=sys.stderr)
     corpus.tokenizer.save(config.out)
     glyphs.write(trainer.work.network, config.out)
     with _logging(config.out, trainer, done) as log:
@@ -149,6 +151,7 @@ def trainer_of(config: Pretrain, corpus: Corpus, base: Model | None = None) -> T
         config,
         placement,
     )
+    work.fresh = fresh(network, base.network) if base else []
     work.check()
     trainer = Trainer(work, config, placement, Checkpoints(config.out, config.keep))
     refuse_too_large(trainer, config.model, config.length)
@@ -208,6 +211,7 @@ def _facts(config: Pretrain, corpus: Corpus, trainer: Trainer, best: Path) -> di
     return {
         "kind": "pretrain",
         "base": config.base,
+        "fresh": work.fresh,
         "title": f"{' + '.join(config.objectives)} on {corpus.folder.name}",
         "language": corpus.index.get("language"),
         "figures": _figures(config.out, work, best),

@@ -48,6 +48,14 @@ def take_over(network: Network, base: Network) -> None:
         difference.part(len(theirs["backbone.embeddings.tokens.weight"]), known)
 
 
+def fresh(network: Network, base: Network) -> list[str]:
+    """Heads and companions of a network that another one lacks, or has in part, so that they begin at random."""
+    known = {name for name, _ in base.named_parameters()}
+    lacking = [name for name, _ in network.named_parameters() if name not in known]
+    parts = [name.split(".")[:2] for name in lacking if not name.startswith("backbone.")]
+    return [{"heads": f"the {name} head"}.get(kind, f"the {name}") for kind, name in dict.fromkeys(map(tuple, parts))]
+
+
 @torch.no_grad()
 def _copy(weights: Mapping[str, Tensor], network: Network) -> None:
     for name, parameter in network.named_parameters():
@@ -78,6 +86,7 @@ class Pretraining:
             self.shares.update({head: rate for o in together for head in o.weights()})
         self.steps_per_epoch = plan.rows / plan.rows_per_step
         self.data = plan.corpus.hash
+        self.fresh: list[str] = []  # what a base lacked
 
     def check(self) -> None:
         """Refuse text of which nothing is asked, and held-out text that cannot be used, before hours of training.
