@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: install demo test lint clean
+
+install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/unmask demo --out runs/demo

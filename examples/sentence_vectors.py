@@ -44,6 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     model = unmask.load(options.model or real_model())
     lines = [line for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise SystemExit(f"{options.file}: holds no line with text")
     cosines = vectors(model, lines) @ vectors(model, [options.question])[0]
     for n in np.argsort(-cosines)[: options.k]:
         print(f"{cosines[n]:.3f}  {lines[n]}")

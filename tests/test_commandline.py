@@ -295,9 +295,20 @@ def test_the_models_say_with_which_vocabulary_their_parameters_are_counted(capsy
 def test_the_models_are_drawn_by_year_and_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["list", "models", "--plot", str(tmp_path / "models.html")]) == 0
     page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
-    for seen in ("2019  roberta", "2024  modernbert", "1908.08962", "302.8 M", "5.35 GB", "31 smaller models"):
+    for seen in (
+        "2019  roberta, Liu",
+        "2024  modernbert, Warner",
+        "1908.08962",
+        "302.8 M",
+        "5.35 GB",
+        "31 smaller models",
+    ):
         assert seen in page
-    assert "2019  roberta-base" not in page and "roberta-tiny" not in page, "families, and what papers made"
+    assert (
+        "2019  roberta-base" not in page
+        and page.index("1802.05365") < page.index("1810.04805")
+        and "roberta-tiny" not in page
+    ), "families, and what papers made"
     assert refused(capsys, "list", "models", "--plot", "models.png").startswith("--plot models.png: only models are")
     assert refused(capsys, "list", "tasks", "--plot", "tasks.html").startswith("--plot tasks.html: only models are")
 

@@ -73,7 +73,7 @@ PAPERS: dict[str, str] = {
     "transformer-xl-tiny": "in proportion to Dai 2019",
     "transformer-xl-mini": "in proportion to Dai 2019",
     "transformer-xl-base": "Dai 2019 (1901.02860)",
-    "transformer-xl-large": "Dai 2019 (1901.02860)",
+    "transformer-xl-large": "Dai 2019 (1901.02860), but rare words as wide as others",
     "mobilebert-tiny": "in proportion to Sun 2020",
     "mobilebert-base": "Sun 2020 (2004.02984)",
     "deberta-v3-tiny": "in proportion to He 2021",

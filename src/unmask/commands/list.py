@@ -227,7 +227,10 @@ def _draw(out: Path) -> None:
     own = [row for row in rows if not row.paper.startswith("in proportion")]
     models = [
         Drawn(
-            family=_family(row.name), year=_year(row.paper), parameters=parameters(PRESETS[row.name]), **row._asdict()
+            family=_family(row.name),
+            published=_published(row.paper),
+            parameters=parameters(PRESETS[row.name]),
+            **row._asdict(),
         )
         for row in own
     ]
@@ -240,10 +243,11 @@ def _family(name: str) -> str:
     return head if size in SIZES or size.isdigit() else name
 
 
-def _year(paper: str) -> int:
-    found = re.search(r"\b(?:19|20)\d\d\b", paper)
-    assert found, paper
-    return int(found[0])
+def _published(paper: str) -> str:
+    """Year, and arXiv's number, which tells the month, where there is one: ``2018.1810.04805``."""
+    year, number = re.search(r"\b(?:19|20)\d\d\b", paper), re.search(r"\d{4}\.\d{5}", paper)
+    assert year, paper
+    return f"{year[0]}.{number[0] if number else ''}"
 
 
 def _objectives() -> Table:

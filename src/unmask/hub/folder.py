@@ -77,11 +77,12 @@ def read(folder: Path, allow_missing: Collection[str] | None = None, pickled: bo
     ours = to_ours(shape.family, tensors, list(sizes), pad)
     # what is not kept and no buffer was a second copy
     kept = {name: "unused" if name in left else "mapped" if name in tensors else "tied" for name in held}
-    fates = dict.fromkeys(names.values(), "unused") | kept
+    fates = {name: kept.get(now, "unused") for name, now in names.items()}
     fates |= {name: "missing" for lost in lacking.values() for name in lost}
+    called = {now: name for name, now in names.items()}
     begins = _begins(folder / "config.json", shape, config)
     used = [tensor for name, tensor in tensors.items() if name not in left]
-    notes = _notes(folder, path, shape, heads, lacking, left, used)
+    notes = _notes(folder, path, shape, heads, lacking, [called[name] for name in left], used)
     floats = {name: tensor.float() for name, tensor in ours.items()}
     return Found(path, shape, floats, heads, fates, begins, config.get("pad_token_id"), notes)
 

@@ -10,6 +10,8 @@ from unmask.report.page import Charts, write_page
 
 SHADES = ("var(--accent)", "#8a6d1f", "#5b5bb0", "#a04a6a", "#3b7a3b", "#7a5230", "#c2452d")
 
+BILLIONS = {"values": [10**n for n in range(6, 11)], "labelExpr": "replace(format(datum.value, '~s'), 'G', 'B')"}
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -18,7 +20,7 @@ class Drawn:
     name: str
     family: str  # its name without its size
     kind: str  # encoder, decoder, encoder-decoder, …
-    year: int
+    published: str  # sorts by when it was: "2018.1810.04805"
     parameters: int
     paper: str
     layers: str
@@ -28,6 +30,16 @@ class Drawn:
     train: str  # memory of the weights in training, and else
     run: str
     context: str
+
+    @property
+    def year(self) -> str:
+        """Of its paper."""
+        return self.published[:4]
+
+    @property
+    def author(self) -> str:
+        """The first of its paper."""
+        return self.paper.split()[0]
 
 
 def write_family(models: list[Drawn], meanings: str, others: int, out: Path) -> Path:
@@ -48,7 +60,7 @@ def write_family(models: list[Drawn], meanings: str, others: int, out: Path) -> 
         "number": drawn.add(chart(models)),
         "kinds": list(zip(dict.fromkeys(model.kind for model in models), SHADES, strict=False)),
         "meanings": f"{meanings[0].upper()}{meanings[1:]}.",
-        "models": sorted(models, key=lambda model: (model.year, model.paper, model.parameters)),
+        "models": sorted(models, key=lambda model: (model.published, model.paper, model.parameters)),
         "charts": drawn,
     }
     return write_page(out, "family.html", values)
@@ -57,8 +69,10 @@ def write_family(models: list[Drawn], meanings: str, others: int, out: Path) -> 
 def chart(models: list[Drawn]) -> charts.Spec:
     """A line for each family and year, the oldest first; a dot for each model, the further right the larger."""
     kinds = list(dict.fromkeys(model.kind for model in models))
-    ordered = sorted(models, key=lambda model: (model.year, model.family))
-    rows = [{**asdict(model), "row": f"{model.year}  {model.family}"} for model in ordered]
+    rows = [
+        {**asdict(model), "row": f"{model.year}  {model.family}, {model.author}"}
+        for model in sorted(models, key=lambda model: (model.published, model.family))
+    ]
     colour = {"field": "kind", "type": "nominal", "legend": None, "scale": {"domain": kinds, "range": [*SHADES]}}
     sizes = {"field": "parameters", "type": "quantitative", "scale": {"type": "log"}, "title": None}
     tooltip = [
@@ -72,8 +86,14 @@ def chart(models: list[Drawn]) -> charts.Spec:
         "background": "transparent",
         "data": {"values": rows},
         "encoding": {
-            "x": {**sizes, "axis": {**charts.AXIS, "values": [10**n for n in range(6, 11)]}},
-            "y": {"field": "row", "type": "nominal", "title": None, "sort": None, "axis": charts.NAMES},
+            "x": {**sizes, "axis": {**charts.AXIS, **BILLIONS}},
+            "y": {
+                "field": "row",
+                "type": "nominal",
+                "title": None,
+                "sort": None,
+                "axis": {**charts.NAMES, "labelLimit": 240},
+            },
             "color": colour,
         },
         "layer": [

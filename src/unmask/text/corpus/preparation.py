@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +138,7 @@ def _write(sources: Sources, out: Path, manner: Manner, writer: Writer, processe
     for tokens in writer.write(encode_all(stream, manner, processes)):
         progress(sources.read, tokens)
     if not writer.position.step:
-        raise UserError(
-            f"{', '.join(map(str, sources.given))}: no text in {len(sources.files)} files; a corpus needs some"
-        )
+        raise _no_text(sources)
     facts = {
         "language": manner.language,
         "text_bytes": seen.bytes,
@@ -217,6 +215,18 @@ def _entry(path: Path, unk: int) -> dict[str, Any]:
     }
 
 
+def _some(found: Iterator[str], sources: Sources) -> Iterator[str]:
+    """Texts of these sources, of which there have to be some."""
+    if (first := next((text for text in found if text.strip()), None)) is None:
+        raise _no_text(sources)
+    return chain([first], found)
+
+
+def _no_text(sources: Sources) -> UserError:
+    given = ", ".join(map(str, sources.given))
+    return UserError(f"{given}: no text in {len(sources.files)} files; a corpus needs some")
+
+
 def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> Path:
     """The corpus's tokenizer file, made if it is not there."""
     path = out / "tokenizer.json"
@@ -225,7 +235,8 @@ def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> 
     fields = [*sources.fields, sources.text_column] if sources.fields else []
     if isinstance(tokenizer, Training):
         size = tokenizer.vocab_size - len(marks(fields))
-        tokenizer = Tokenizer.train(texts(excerpt(sources)), tokenizer.kind, size, tokenizer.lowercase)
+        some = _some(texts(excerpt(sources)), sources)
+        tokenizer = Tokenizer.train(some, tokenizer.kind, size, tokenizer.lowercase)
     tokenizer = tokenizer.plus(marks(fields))
     if fields and list(known := fields_of(tokenizer)) != fields:
         raise UserError(f"--fields: the tokenizer has {', '.join(known)}, the last of them the text; give the same")
