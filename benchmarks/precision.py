@@ -1,4 +1,6 @@
-"""Whether a loss curve in bfloat16 lies on float32's: the same steps in both, and in float32 from another seed.
+"""Whether loss curves in bfloat16 lie on float32's: the same steps in both, from several seeds.
+
+One run beside another says little: what is rounded otherwise in step 1 is another run by step 1,000, in float32 too.
 
 The text is Python's own manual, letter by letter. On a processor that does not multiply bfloat16, products are computed
 in float32 and rounded once, which is what those that do multiply it come to.
@@ -96,19 +98,22 @@ def curve(precision: str, seed: int, steps: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000, help="steps of training, three times")
-    steps = parser.parse_args().steps
+    parser.add_argument("--steps", type=int, default=2000, help="steps of each training")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings in either precision")
+    options = parser.parse_args()
     allocator.tune()
-    float32, bfloat16 = curve("float32", 1, steps), curve("bfloat16", 1, steps)
-    other = curve("float32", 2, steps)
+    curves = {
+        precision: np.stack([curve(precision, seed, options.steps) for seed in range(options.seeds)])
+        for precision in ("float32", "bfloat16")
+    }
     how = "as the processor multiplies it" if multiplies_bfloat16() else "products emulated"
-    print(f"| steps | float32 | bfloat16 ({how}) | difference | float32, other seed | difference |")
-    print("|---|---|---|---|---|---|")
-    for part in np.array_split(np.arange(steps), 10):
-        means = [x[part].mean() for x in (float32, bfloat16, other)]
+    print(f"| steps | float32 | bfloat16 ({how}) | difference | its standard error |\n|---|---|---|---|---|")
+    for part in np.array_split(np.arange(options.steps), 10):
+        exact, rounded = (curves[name][:, part].mean(1) for name in ("float32", "bfloat16"))  # [N] of each seed
+        error = np.sqrt((exact.var(ddof=1) + rounded.var(ddof=1)) / options.seeds)
         print(
-            f"| {part[0] + 1}–{part[-1] + 1} | {means[0]:.4f} | {means[1]:.4f} | {means[1] - means[0]:+.4f} "
-            f"| {means[2]:.4f} | {means[2] - means[0]:+.4f} |"
+            f"| {part[0] + 1}–{part[-1] + 1} | {exact.mean():.4f} ± {exact.std(ddof=1):.4f} "
+            f"| {rounded.mean():.4f} ± {rounded.std(ddof=1):.4f} | {rounded.mean() - exact.mean():+.4f} | {error:.4f} |"
         )
 
 
