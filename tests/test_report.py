@@ -405,3 +405,8 @@ def test_settings_that_changed_nothing_are_not_shown(tmp_path):
         assert ("which had no effect here" in page) == (masking == "dynamic")
     modern = Shape(positions="rotary", window=8)
     assert not set(window) & set(idle(config, modern, {}))
+    glyphs = {"model.glyph_channels", "model.glyph_size"}
+    letters = Shape(embedding="char_cnn", tied=False)
+    assert {*glyphs, "model.filters", "model.decoder_layers"} <= set(idle(config, modern, {}))
+    assert glyphs <= set(idle(config, letters, {})) and "model.filters" not in idle(config, letters, {})
+    assert not glyphs & set(idle(config, Shape(embedding="glyph_cnn", tied=False), {}))

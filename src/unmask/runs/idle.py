@@ -11,6 +11,21 @@ from unmask.training.settings import Course
 if TYPE_CHECKING:
     from unmask.models.shape import Shape
 
+OF_EMBEDDINGS = {
+    "char_cnn": {"filters"},
+    "glyph_cnn": {"glyph_channels", "glyph_size"},
+    "fasttext_ngrams": {"ngram_buckets"},
+}
+"Settings of the model that one embedding reads alone."
+NONE = {
+    "decoder_layers": 0,
+    "feed_forwards": 1,
+    "layer_sharing": "none",
+    "embedding_scale": "none",
+    "global_tokens": "none",
+}
+"Values that say that a model has no such part."
+
 
 def idle(config: Course, shape: Shape, objectives: Mapping[str, Objective], held_out: bool = True) -> list[str]:
     """Their paths in ``config.yaml``.
@@ -31,4 +46,8 @@ def idle(config: Course, shape: Shape, objectives: Mapping[str, Objective], held
         without |= {"rotary_base", "local_rotary_base"}
     if numbers.get("window") is None:
         without |= {"global_every", "local_rotary_base"}
+    for embedding, names in OF_EMBEDDINGS.items():
+        if numbers.get("embedding") != embedding:
+            without |= names
+    without |= {name for name, none in NONE.items() if numbers.get(name) == none}
     return found + [f"model.{name}" for name in numbers if name in without]
