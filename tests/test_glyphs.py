@@ -337,4 +337,4 @@ def test_a_run_without_its_images_is_refused(trained, tmp_path):
 def test_hugging_face_has_no_place_for_it(trained, tmp_path, capsys):
     assert main(["convert", str(trained / "run"), "--out", str(tmp_path / "out"), "--to", "hf"]) == 2
     error = capsys.readouterr().err.strip()
-    assert "no place for model.embedding glyph_cnn; subword would fit" in error and "\n" not in error
+    assert "model.embedding glyph_cnn: only models with subword go out" in error and "\n" not in error

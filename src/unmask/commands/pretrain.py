@@ -60,7 +60,9 @@ class Pretrain(Training):
             some = {name for name in given["model"] if name != "name"}
             if some and some < Shape.model_fields.keys() - {"vocab_size"}:
                 options = ", ".join(f"--model.{name.replace('_', '-')}" for name in sorted(some))
-                raise ValueError(f"the base {given['base']} brings its own model; leave {options} out")
+                raise ValueError(
+                    f"the base {given['base']} brings its own model; leave {options} out, and out of a recipe"
+                )
         return given
 
     @model_validator(mode="after")

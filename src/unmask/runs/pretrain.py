@@ -81,7 +81,7 @@ def _base(config: Pretrain, corpus: Corpus) -> Model | None:
         )
     asked = config.shape.model_copy(update={"vocab_size": base.shape.vocab_size})
     if "model" in config.model_fields_set and asked != base.shape:
-        raise UserError(f"--model: the base {config.base} brings its own; leave --model out")
+        raise UserError(f"--model: the base {config.base} brings its own; leave --model out, and out of a recipe")
     for objective in config.objectives.values():
         try:
             objective.suits(objective.model(base.shape))
