@@ -35,7 +35,9 @@ def read_shape(config: Mapping[str, Any], path: Path) -> Shape:
     given = config
     config = {name: value for name, value in config.items() if value is not None}
     if (name := named(config)) is None:
-        known = ", ".join(dict.fromkeys(type_ for f in FAMILIES.values() for type_ in (f.model_type, *f.also)))
+        known = ", ".join(
+            dict.fromkeys(kind for family in FAMILIES.values() for kind in (family.model_type, *family.also))
+        )
         raise UserError(f"{path}: model_type {config.get('model_type')!r} is not known here; {known} are")
     family = FAMILIES[name]
     config = _by_their_first_name(config, family, path)

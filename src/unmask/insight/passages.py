@@ -14,10 +14,11 @@ from unmask.errors import UserError
 from unmask.text.corpus.encoding import encode
 from unmask.text.corpus.shards import Shard
 from unmask.text.sources.documents import Piece
+from unmask.text.tokens.frames import surround
 from unmask.text.tokens.lexicon import Lexicon
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.units import is_han
-from unmask.text.tokens.vocabularies import SPECIALS, bert, mark, surround
+from unmask.text.tokens.vocabularies import SPECIALS, bert, mark
 
 if TYPE_CHECKING:
     from tokenizers import models
@@ -151,7 +152,7 @@ def vocabulary(texts: Sequence[str]) -> Tokenizer:
             break
         entries |= dict.fromkeys(lost)
     mark(backend, list(SPECIALS.values()))
-    surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    surround(backend, SPECIALS)
     return Tokenizer(backend, dict(SPECIALS))
 
 

@@ -285,17 +285,9 @@ class Shape(Config):
     def static(self) -> Shape:
         """Its vectors of tokens alone, as a model of its own."""
         tokens = (
-            "vocab_size",
-            "embedding",
-            "filters",
-            "ngram_buckets",
-            "glyph_channels",
-            "glyph_size",
-            "font",
-            "tied",
-            "max_length",
-            "init_std",
-        )
+            "vocab_size", "embedding", "filters", "ngram_buckets", "glyph_channels", "glyph_size", "font", "tied",
+            "max_length", "init_std",
+        )  # fmt: skip
         absent = {"layers": 0, "heads": 1, "feed_forward": 1, "segments": 0, "dropout": 0.0, "attention_dropout": 0.0}
         others = {"width": self.token_width, "positions": "none", "embedding_norm": False, **absent}
         return Shape(**{name: getattr(self, name) for name in tokens}, **others)

@@ -109,8 +109,10 @@ def _train(config: Pretrain, corpus: Corpus, trainer: Trainer) -> dict[str, Any]
         train(trainer, lambda line: None)
         leave()
         return {}
-    if not done and (lacking := trainer.work.fresh):  # type: ignore[attr-defined]
-        print(f"--base {config.base}: begins at random, for it is not there: {', '.join(lacking)}", file=sys.stderr)
+    assert isinstance(trainer.work, Pretraining)
+    if trainer.work.fresh and not done:
+        lacking = ", ".join(trainer.work.fresh)
+        print(f"--base {config.base}: begins at random, for it is not there: {lacking}", file=sys.stderr)
     corpus.tokenizer.save(config.out)
     glyphs.write(trainer.work.network, config.out)
     with _logging(config.out, trainer, done) as log:

@@ -47,12 +47,14 @@ def named(config: Config) -> str | None:
     fits = (
         name
         for name, family in FAMILIES.items()
-        if kind in (family.model_type, *family.also)
-        and all(
-            config.get(name, value if kind in family.also else None) == value for name, value in family.told_by.items()
-        )
+        if kind in (family.model_type, *family.also) and _told(config, family, absent=kind in family.also)
     )
     return next(fits, None)
+
+
+def _told(config: Config, family: Family, absent: bool) -> bool:
+    """Whether settings tell this family from others of its model type; ``absent``: or are not there."""
+    return all(config.get(name, value if absent else None) == value for name, value in family.told_by.items())
 
 
 __all__ = ["FAMILIES", "GONE", "named"]

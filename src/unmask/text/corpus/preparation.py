@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from unmask.text.corpus.writing import SHARD, Position, Writer
 from unmask.text.sources.documents import Piece, Sources
 from unmask.text.sources.tagged import Tagged
 from unmask.text.tokens.fields import fields_of, marks
+from unmask.text.tokens.learning import some
 from unmask.text.tokens.tokenizer import Tokenizer
 from unmask.text.tokens.vocabularies import Kind
 
@@ -138,7 +139,7 @@ def _write(sources: Sources, out: Path, manner: Manner, writer: Writer, processe
     for tokens in writer.write(encode_all(stream, manner, processes)):
         progress(sources.read, tokens)
     if not writer.position.step:
-        raise _no_text(sources)
+        raise UserError(_no_text(sources))
     facts = {
         "language": manner.language,
         "text_bytes": seen.bytes,
@@ -215,16 +216,8 @@ def _entry(path: Path, unk: int) -> dict[str, Any]:
     }
 
 
-def _some(found: Iterator[str], sources: Sources) -> Iterator[str]:
-    """Texts of these sources, of which there have to be some."""
-    if (first := next((text for text in found if text.strip()), None)) is None:
-        raise _no_text(sources)
-    return chain([first], found)
-
-
-def _no_text(sources: Sources) -> UserError:
-    given = ", ".join(map(str, sources.given))
-    return UserError(f"{given}: no text in {len(sources.files)} files; a corpus needs some")
+def _no_text(sources: Sources) -> str:
+    return f"{', '.join(map(str, sources.given))}: no text in {len(sources.files)} files; a corpus needs some"
 
 
 def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> Path:
@@ -235,8 +228,8 @@ def _tokenizer(out: Path, sources: Sources, tokenizer: Training | Tokenizer) -> 
     fields = [*sources.fields, sources.text_column] if sources.fields else []
     if isinstance(tokenizer, Training):
         size = tokenizer.vocab_size - len(marks(fields))
-        some = _some(texts(excerpt(sources)), sources)
-        tokenizer = Tokenizer.train(some, tokenizer.kind, size, tokenizer.lowercase)
+        found = some(texts(excerpt(sources)), _no_text(sources))
+        tokenizer = Tokenizer.train(found, tokenizer.kind, size, tokenizer.lowercase)
     tokenizer = tokenizer.plus(marks(fields))
     if fields and list(known := fields_of(tokenizer)) != fields:
         raise UserError(f"--fields: the tokenizer has {', '.join(known)}, the last of them the text; give the same")

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
+from unmask.text.tokens.frames import surround
 from unmask.text.tokens.units import is_han
-from unmask.text.tokens.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, mark, surround
+from unmask.text.tokens.vocabularies import SPACE, SPECIALS, Kind, bert, byte_level, mark
 
 if TYPE_CHECKING:
     import tokenizers
@@ -32,20 +33,19 @@ def train(
 ) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """A vocabulary learned from texts, and its special tokens by role."""
     make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram, "characters": _characters}[kind]
-    backend = make(_some(texts), vocab_size, lowercase)
+    found = some(texts, "no text to train a tokenizer on; give sources that hold text")
+    backend = make((ENDLESS.sub(" ", text) for text in found), vocab_size, lowercase)
     mark(backend, list(SPECIALS.values()))
-    surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    surround(backend, SPECIALS)
     return backend, dict(SPECIALS)
 
 
-def _some(texts: Iterable[str]) -> Iterator[str]:
-    """The texts; there has to be something in them."""
+def some(texts: Iterable[str], absent: str) -> Iterator[str]:
+    """The texts. Raises `UserError`, which says ``absent``, where there is nothing in them."""
     texts = iter(texts)
-    first = next((text for text in texts if text.strip()), None)
-    if first is None:
-        raise UserError("no text to train a tokenizer on; give sources that hold text")
-    for text in itertools.chain([first], texts):
-        yield ENDLESS.sub(" ", text)
+    if (first := next((text for text in texts if text.strip()), None)) is None:
+        raise UserError(absent)
+    return itertools.chain([first], texts)
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:

@@ -19,10 +19,11 @@ import numpy as np
 from unmask.disk import write_file
 from unmask.errors import UserError
 from unmask.text.example import Array
+from unmask.text.tokens.frames import around, framed
 from unmask.text.tokens.learning import train
 from unmask.text.tokens.lookup import Lookup, parts
 from unmask.text.tokens.units import Alphabet, closed_up, is_han
-from unmask.text.tokens.vocabularies import KNOWN, Kind, around, kind_of, of_words, read, surfaces, without_specials
+from unmask.text.tokens.vocabularies import KNOWN, Kind, kind_of, of_words, read, surfaces, without_specials
 
 if TYPE_CHECKING:
     import tokenizers
@@ -123,7 +124,9 @@ class Tokenizer:
         config |= {} if longest is None else {"model_max_length": longest}
         config["clean_up_tokenization_spaces"] = False
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        write_file(folder / "tokenizer.json", self._framed(ends, pairs).to_str(pretty=True).encode())
+        write_file(
+            folder / "tokenizer.json", framed(self.backend, self.names, ends, pairs).to_str(pretty=True).encode()
+        )
         write_file(folder / "tokenizer_config.json", text.encode())
 
     def encode(self, texts: Sequence[str], specials: bool = True) -> list[Pieces]:
@@ -231,21 +234,10 @@ class Tokenizer:
         """Of everything that decides the ids of texts; `extra` tokens do not, nor what a file says goes around them."""
         # scores of unigrams lose their last digit whenever they are written and read
         rules = json.loads(self.backend.to_str(), parse_float=lambda score: round(float(score), 6))
-        frame = around(self.backend, self.names.get("cls", ""), self.names["sep"])
-        rules["post_processor"] = json.loads(frame.__getstate__())
+        rules["post_processor"] = json.loads(around(self.backend, self.names).__getstate__())
         rules["added_tokens"] = [token for token in rules["added_tokens"] if token["content"] not in self.extra]
         parts = json.dumps([rules, self.names], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-    def _framed(self, ends: bool, pairs: bool) -> tokenizers.Tokenizer:
-        """The backend, whose file puts around a text, or around two, elsewhere what is put around them here."""
-        import tokenizers
-
-        framed = tokenizers.Tokenizer.from_str(self.backend.to_str())
-        framed.post_processor = around(framed, self.names.get("cls", ""), self.names["sep"], ends)
-        one, other = (backend.encode("a").ids for backend in (self.backend, framed))
-        two, others = (backend.encode("a", "b").ids for backend in (self.backend, framed))
-        return self.backend if one == other and (two == others or not pairs) else framed
 
     @cached_property
     def alphabet(self) -> Alphabet:

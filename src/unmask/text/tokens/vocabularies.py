@@ -11,6 +11,7 @@ import numpy as np
 
 from unmask.errors import UserError, first_line
 from unmask.text.example import Array
+from unmask.text.tokens.frames import surround
 from unmask.text.tokens.units import is_han
 
 if TYPE_CHECKING:
@@ -66,26 +67,6 @@ def byte_level(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return backend
 
 
-def surround(backend: tokenizers.Tokenizer, cls: str, sep: str) -> None:
-    """Let those who open the saved file elsewhere get what is put around texts here."""
-    backend.post_processor = around(backend, cls, sep)
-
-
-def around(
-    backend: tokenizers.Tokenizer, cls: str, sep: str, ends: bool = True
-) -> tokenizers.processors.TemplateProcessing:
-    """[CLS] text [SEP], text [SEP] where there is no [CLS]; without [SEP] where a text goes on, ``ends`` false."""
-    from tokenizers import processors
-
-    last, second = (sep, f"{sep}:1") if ends else ("", "")
-    single = f"{cls} $A {last}".strip()
-    return processors.TemplateProcessing(
-        single=single,
-        pair=f"{single} $B:1 {second}".strip(),
-        special_tokens=[(name, backend.token_to_id(name)) for name in (cls, last) if name],
-    )
-
-
 def read(path: Path, lowercase: bool | None) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """The vocabulary in a file or folder, and its special tokens by role. Raises `UserError`."""
     folder = path if path.is_dir() else path.parent
@@ -106,7 +87,7 @@ def read(path: Path, lowercase: bool | None) -> tuple[tokenizers.Tokenizer, dict
     named = {role: name for role, name in names.items() if name is not None}
     mark(backend, list(named.values()))
     if backend.post_processor is None:
-        surround(backend, named.get("cls", ""), named["sep"])
+        surround(backend, named)
     return backend, named
 
 
@@ -159,7 +140,7 @@ def of_words(words: list[str]) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     entries = dict.fromkeys([*SPECIALS.values(), *words])
     backend = bert({entry: n for n, entry in enumerate(entries)}, SPECIALS["unk"], _without_capitals(words))
     mark(backend, list(SPECIALS.values()))
-    surround(backend, SPECIALS["cls"], SPECIALS["sep"])
+    surround(backend, SPECIALS)
     return backend, dict(SPECIALS)
 
 
