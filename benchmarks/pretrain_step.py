@@ -60,9 +60,14 @@ class Case:
         return np.array(chosen)
 
     def operations(self, tokens: float, answers: float) -> float:
-        """Floating-point operations of a step's matrix products, attention's among them; three times the forward's."""
-        layer = 2 * (12 * self.width**2) + 4 * self.length * self.width
-        return 3 * (tokens * self.layers * layer + answers * 2 * self.width * (self.width + VOCABULARY))
+        """Floating-point operations of our step's matrix products, attention's among them; three times the forward's.
+
+        The last layer makes queries, keys and values of all tokens, and all else of those that are asked about.
+        """
+        making, seeing = 2 * 3 * self.width**2, 4 * self.length * self.width
+        layer = making + seeing + 2 * 9 * self.width**2
+        whole = tokens * ((self.layers - 1) * layer + making)
+        return 3 * (whole + answers * (layer - making + 2 * self.width * (self.width + VOCABULARY)))
 
 
 CASES = {

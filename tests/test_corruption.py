@@ -10,6 +10,7 @@ from unmask.text.chance import Chance
 from unmask.text.corruption import masking
 from unmask.text.corruption.spans import NGRAM, SHORT, SPAN, UNILM, choose_spans
 from unmask.text.example import Stream
+from unmask.text.ranges import inside, runs
 
 TOKENIZER = FakeTokenizer()
 UNITS = ("token", "whole_word", "ngram", "span", "unilm", "short_span")
@@ -249,3 +250,24 @@ def test_any_shape_of_batch_can_be_masked(sequences, unit, rate, seed):
         kept = np.setdiff1d(batch.units, [-1])
         hidden = set(batch.units[targets.index].tolist())
         assert all(np.isin(np.flatnonzero(batch.units == w), targets.index).all() == (w in hidden) for w in kept)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_chosen_words_are_those_whose_first_token_is_drawn(seed):
+    """Found from the drawn tokens on, they are those that are found by looking at all; special tokens anywhere."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 60))
+    units = np.maximum(np.cumsum(rng.random(count) < 0.6) - 1, 0)
+    units = units % 3 if seed % 4 == 0 else units
+    units[rng.random(count) < (0.3 if seed % 2 else 0)] = -1
+    bits = rng.integers(0, 2**64, count, dtype=np.uint64)
+    begin, end = runs(units)
+    drawn = np.flatnonzero(bits[begin] < np.uint64(0.4 * 2**64))
+    expected, _ = inside(units, begin[drawn], end[drawn])
+    np.testing.assert_array_equal(masking.choose_words(units, bits, 0.4), expected)
+
+
+def test_runs_skip_special_tokens():
+    begin, end = runs(np.array([-1, 0, 0, -1, 0, 1, -1, -1, 2, -1]))
+    assert begin.tolist() == [1, 5, 8] and end.tolist() == [5, 6, 9]
+    assert [len(each) for each in runs(np.array([-1, -1]))] == [0, 0]

@@ -120,12 +120,12 @@ def test_gradients_are_those_of_models_with_embeddings_of_their_own(batch):
     sum_of_both = network.state_dict()[TOKENS] + network.state_dict()[THEIRS]
     network.settle()
     assert network.difference is None and torch.equal(network.state_dict()[TOKENS], sum_of_both)
-    drawn.states.clear()
+    drawn.forget()
     again = Network(network.backbone, {"replaced_token_detection": network.heads["replaced_token_detection"]})
     (loss := again.answer(drawn, ["replaced_token_detection"])["replaced_token_detection"]).total.backward()
     assert torch.equal(loss.total, losses["replaced_token_detection"].total)
     generator = Network(network.companions["generator"], {"generator": network.heads["generator"]})
-    drawn.states.clear()
+    drawn.forget()
     drawn.streams["encoder"] = drawn.streams["generator"]
     drawn.targets["generator"].stream = "encoder"
     generator.answer(drawn, ["generator"])["generator"].total.backward()

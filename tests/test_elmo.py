@@ -157,7 +157,7 @@ def test_a_token_is_asked_for_where_nobody_has_read_it(kind):
         answers = asked[name]
         assert torch.equal(batch.streams["encoder"].tokens[answers.index + step], answers.labels)
         for m in (0, len(answers.index) // 2, len(answers.index) - 1):
-            batch.states.clear()
+            batch.forget()
             logits = network.logits(batch, name)[m]
             (reached,) = torch.autograd.grad(logits[answers.labels[m]], kept["x"])
             rows = reached.abs().sum(-1).nonzero()[:, 0]

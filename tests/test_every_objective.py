@@ -234,7 +234,7 @@ def test_four_batches_can_be_learned_by_heart(name, corpus):
     known = [False] * 4
     for step in range(480):
         batch = batches[step % 4]
-        batch.states.clear()
+        batch.forget()
         losses = [loss for o in objectives.values() for loss in o.loss(network, batch).values() if loss.count]
         known[step % 4] = all(float(loss.total.detach()) < 0.1 * loss.count for loss in losses)
         if all(known):
@@ -244,6 +244,6 @@ def test_four_batches_can_be_learned_by_heart(name, corpus):
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     for batch in batches:
-        batch.states.clear()
+        batch.forget()
         for loss in (loss for o in objectives.values() for loss in o.loss(network, batch).values()):
             assert float(loss.total.detach()) < 0.2 * loss.count or not loss.count

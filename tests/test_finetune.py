@@ -93,8 +93,8 @@ def test_a_classifier_learns_predicts_and_tells(home, classifier):
 
 
 def test_a_tagger_learns_and_tells(home, tagger):
-    said = tagger.predict([["the", "film", "is", "fine"], ["a", "dull", "story"]])
-    assert [p.labels for p in said] == [("O", "O", "O", "B-GOOD"), ("O", "B-BAD", "O")]
+    said = tagger.predict([["the", "film", "is", "fine"], ["the", "story", "is", "dull"]])
+    assert [p.labels for p in said] == [("O", "O", "O", "B-GOOD"), ("O", "O", "O", "B-BAD")]
     assert tagger.result["main"] == "f1" and tagger.result["figures"]["f1"] > 0.9
     samples = json.loads((home / "tagger" / "samples.json").read_text())
     assert set(samples["labels"]) == {"GOOD", "BAD"} and len(samples["predictions"][0]["words"]) > 3

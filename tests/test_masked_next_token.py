@@ -91,7 +91,7 @@ def test_the_one_is_blind_to_what_follows_and_the_other_sees_all(corpus, family)
     batch, stream = collate(example), example.streams["encoder"]
     with torch.no_grad():
         before = network.states(batch).clone()
-        batch.states.clear()
+        batch.forget()
         changed = stream.starts + stream.lengths // 2
         batch.streams["encoder"].tokens[changed] = (batch.streams["encoder"].tokens[changed] + 7) % 900 + 5
         moved = (network.states(batch) != before).any(-1).numpy()

@@ -169,7 +169,7 @@ def test_what_masks_of_an_encoder_stand_for_and_what_its_decoder_writes():
 
 
 def states_of(network, batch):
-    batch.states.clear()
+    batch.forget()
     with torch.no_grad():
         return {name: network.states(batch, name) for name in batch.streams}
 

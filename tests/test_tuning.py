@@ -79,7 +79,7 @@ def test_a_frozen_backbone_runs_once_over_the_data_and_stays_as_it_is(files, tmp
     network, source = trainer.work.network, job.sources["train"]
     before = {name: tensor.clone() for name, tensor in network.backbone.state_dict().items()}
     seen = []
-    network.backbone.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].tokens)))
+    network.backbone.embeddings.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].tokens)))
     once = sum(len(job.sources[split].encoded.data.stream.tokens) for split in ("train", "valid"))
     trainer.plan()
     trainer.step()

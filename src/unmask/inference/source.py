@@ -56,8 +56,7 @@ class Source:
         with evaluating(network):
             for group in by_length(data.lengths, TOKENS_AT_ONCE):
                 batch = self.batch(group).to(weight.device)
-                states = network.states(batch)
-                kept = states if self.task.reads_all else states[batch.targets[HEAD].index]
+                kept = network.states(batch) if self.task.reads_all else network.states_at(batch, HEAD)
                 found[torch.from_numpy(self._kept(np.asarray(group)))] = kept.cpu()
         self.states = found
 

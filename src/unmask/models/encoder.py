@@ -8,7 +8,8 @@ from torch import Tensor
 
 from unmask.models.shape import Shape
 from unmask.models.stack import Stack
-from unmask.nn.batch import Sequences
+from unmask.nn.asked import Asked
+from unmask.nn.batch import Batch, Sequences
 from unmask.nn.blocks import Block
 from unmask.nn.bottleneck import BottleneckBlock
 from unmask.nn.network import Backbone
@@ -23,18 +24,26 @@ class Encoder(Stack, Backbone):
     def __init__(self, shape: Shape):
         super().__init__(shape, shape.layers, self.block, shape.causal)
 
-    def layers(self, sequences: Sequences, pasts: list[Past] | None = None) -> list[Tensor]:
+    def read_asked(self, batch: Batch, stream: str, asked: Asked) -> Tensor:
+        """The last states of these tokens [K, D]; the last layer computes no others."""
+        if not len(self.blocks):
+            return super().read_asked(batch, stream, asked)
+        return self.layers(batch.streams[stream], asked=asked)[-1]
+
+    def layers(self, sequences: Sequences, pasts: list[Past] | None = None, asked: Asked | None = None) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed.
 
         Args:
             sequences: what is read; one more token of each where something was kept of them.
             pasts: keep what each layer has read, for a text that goes on.
+            asked: those of whom alone there are last states, [K, D].
         """
         longest = sequences.layout.max_length if pasts is None else self.shape.max_length
         states, distances = [self.projection(self.embeddings(sequences))], self.bias(longest)
         turns = self.angles(sequences.positions)
         for i, block in enumerate(self.blocks):
             kept = None if pasts is None else pasts[i]
-            states.append(block(states[-1], sequences.layout, turns[i], distances, kept))
+            few = asked if i + 1 == len(self.blocks) else None
+            states.append(block(states[-1], sequences.layout, turns[i], distances, kept, few))
         states[-1] = self.ended(states[-1])
         return states

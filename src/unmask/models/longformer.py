@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.models.encoder import Encoder
+from unmask.nn.asked import Asked
 from unmask.nn.attention import attend
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Attention, Block, BlockShape
@@ -51,12 +52,12 @@ class Longformer(Encoder):
 
     block = LongBlock
 
-    def layers(self, sequences: Sequences, pasts: list[Past] | None = None) -> list[Tensor]:
-        """States after the embeddings and after every layer, [T, D] each."""
+    def layers(self, sequences: Sequences, pasts: list[Past] | None = None, asked: Asked | None = None) -> list[Tensor]:
+        """As the encoder's, with global tokens."""
         if self.shape.global_tokens != "none":
             mask_T = global_tokens(sequences, of_question=self.shape.global_tokens == "question")
             sequences = replace(sequences, layout=sequences.layout.marked(mask_T))
-        return super().layers(sequences, pasts)
+        return super().layers(sequences, pasts, asked)
 
 
 def global_tokens(sequences: Sequences, of_question: bool = False) -> Tensor:

@@ -34,6 +34,11 @@ class Manner:
     scale: float | None = None  # of the scores; None: 1 / sqrt(W)
     dropout: float = 0.0  # of the probabilities; 0 when not training
 
+    def sees_all(self, layout: Layout) -> bool:
+        """Whether each token sees all of its sequence."""
+        near = self.window is None or layout.max_length <= self.window // 2 + 1
+        return near and not self.causal and layout.order is None and layout.globals is None
+
     def scaled(self, width: int) -> float:
         """What scores are multiplied by."""
         return width**-0.5 if self.scale is None else self.scale

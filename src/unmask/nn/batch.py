@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unmask.nn.asked import Asked
 from unmask.nn.layout import Layout
-from unmask.text.example import Example, Stream, Targets
+from unmask.text.example import Array, Example, Stream, Targets
 
 
 @dataclass
@@ -62,6 +63,9 @@ class Batch:
     targets: dict[str, Answers]
     states: dict[str, Tensor] = field(default_factory=dict, repr=False)
     lot: int = 0  # which objectives ask, where not all batches are asked the same
+    asked: dict[str, Asked] = field(
+        default_factory=dict, repr=False
+    )  # by stream, where few are and no other stream looks at it
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,6 +77,12 @@ class Batch:
         """Tokens in all streams."""
         return sum(len(stream.tokens) for stream in self.streams.values())
 
+    def forget(self) -> None:
+        """What was computed of it."""
+        self.states.clear()
+        for asked in self.asked.values():
+            asked.states = None
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(
@@ -80,13 +90,23 @@ class Batch:
             {name: answers.to(device) for name, answers in self.targets.items()},
             {name: states.to(device, non_blocking=True) for name, states in self.states.items()},
             self.lot,
+            {name: asked.to(device) for name, asked in self.asked.items()},
         )
 
 
 def collate(example: Example, row_length: int | None = None) -> Batch:
     """Examples to tensors; rows are as long as the longest sequence unless said otherwise."""
     streams = {name: _sequences(stream, row_length) for name, stream in example.streams.items()}
-    return Batch(streams, {name: _answers(targets) for name, targets in example.targets.items()})
+    targets = {name: _answers(targets) for name, targets in example.targets.items()}
+    looked_at = {stream.reads for stream in streams.values()}
+    alone = {name: stream for name, stream in streams.items() if stream.reads is None and name not in looked_at}
+    asked = {name: Asked.of(_places(example, name), stream.layout) for name, stream in alone.items()}
+    return Batch(streams, targets, asked={name: some for name, some in asked.items() if some is not None})
+
+
+def _places(example: Example, stream: str) -> list[Array]:
+    """Where answers are read off a stream, head by head."""
+    return [targets.index for targets in example.targets.values() if targets.stream == stream]
 
 
 def _sequences(stream: Stream, row_length: int | None) -> Sequences:

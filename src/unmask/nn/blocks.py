@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from unmask.nn.activation import ACTIVATIONS, Activation
+from unmask.nn.asked import Asked, chosen
 from unmask.nn.attention import Manner, attend, remembered
 from unmask.nn.dropout import Dropout
 from unmask.nn.layout import Layout
@@ -81,18 +82,29 @@ class Attention(Attending):
         angles: Angles | None = None,
         distances: OfDistances | None = None,
         past: Past | None = None,
+        asked: Asked | None = None,
     ) -> Tensor:
-        """[T, D] to [T, D]. What is read is kept in ``past``; once it holds something, x is one more token of each."""
-        out: Tensor = self.out(self.mix(x_TD, layout, angles, distances, past).flatten(1))
+        """[T, D] to [T, D], or to [K, D] of those that are asked about.
+
+        What is read is kept in ``past``; once it holds something, x is one more token of each.
+        """
+        if asked is not None and distances is None and self.manner.sees_all(layout):
+            mixed = self._mix_asked(x_TD, layout, angles, asked)
+        else:
+            mixed = chosen(self.mix(x_TD, layout, angles, distances, past), asked)
+        out: Tensor = self.out(mixed.flatten(1))
         return out
+
+    def _mix_asked(self, x_TD: Tensor, layout: Layout, angles: Angles | None, asked: Asked) -> Tensor:
+        """What each head says to those that are asked about [K, H, W], each of which sees all of its sequence."""
+        q, k, v = self._turned(x_TD, angles)
+        return attend(chosen(q, asked), k, v, asked.layout, self.now(), keys=layout)
 
     def mix(
         self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: OfDistances | None, past: Past | None
     ) -> Tensor:
         """What each head says [T, H, W]."""
-        q, k, v = self._project(x_TD)
-        if angles is not None:
-            q, k = rotate(q, *angles), rotate(k, *angles)
+        q, k, v = self._turned(x_TD, angles)
         added = None if distances is None else distances.of(self._project, self.manner.scaled(q.shape[-1]))
         if past is not None and past.begun:
             past.add(k, v)
@@ -100,6 +112,10 @@ class Attention(Attending):
         if past is not None:
             past.keep(k, v, layout)
         return attend(q, k, v, layout, self.now(), distances=added)
+
+    def _turned(self, x_TD: Tensor, angles: Angles | None) -> tuple[Tensor, ...]:
+        q, k, v = self._project(x_TD)
+        return (q, k, v) if angles is None else (rotate(q, *angles), rotate(k, *angles), v)
 
     def _project(self, x_TD: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values [T, H, W]."""
@@ -174,15 +190,16 @@ class Sublayers(nn.Module):
         self.after_attention: nn.Module = nn.Identity()
         self.after_feed_forward: nn.Module = nn.Identity()
 
-    def _add(self, x_TD: Tensor, norm: nn.Module, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """What a sublayer makes of x, added to x."""
-        added: Tensor = x_TD + sublayer(norm(x_TD)) if self.norm_before else norm(x_TD + sublayer(x_TD))
+    def _add(
+        self, x_TD: Tensor, norm: nn.Module, sublayer: Callable[[Tensor], Tensor], asked: Asked | None = None
+    ) -> Tensor:
+        """What a sublayer makes of x, added to x; or to what of it is asked about, if it makes no more."""
+        kept = chosen(x_TD, asked)
+        added: Tensor = kept + sublayer(norm(x_TD)) if self.norm_before else norm(kept + sublayer(x_TD))
         return added
 
-    def _attend(
-        self, x_TD: Tensor, layout: Layout, angles: Angles | None, distances: OfDistances | None, past: Past | None
-    ) -> Tensor:
-        return self.after_attention(self.dropout(self.attention(x_TD, layout, angles, distances, past)))
+    def _attend(self, x_TD: Tensor, *how: Any) -> Tensor:
+        return self.after_attention(self.dropout(self.attention(x_TD, *how)))
 
     def _feed(self, x_TD: Tensor) -> Tensor:
         return self.after_feed_forward(self.dropout(self.feed_forward(x_TD)))
@@ -198,9 +215,11 @@ class Block(Sublayers):
         angles: Angles | None = None,
         distances: OfDistances | None = None,
         past: Past | None = None,
+        asked: Asked | None = None,
     ) -> Tensor:
-        """[T, D] to [T, D]."""
-        x_TD = self._add(x_TD, self.attention_norm, lambda x: self._attend(x, layout, angles, distances, past))
+        """[T, D] to [T, D], or to [K, D] of those that are asked about."""
+        how = (layout, angles, distances, past, asked)
+        x_TD = self._add(x_TD, self.attention_norm, lambda x: self._attend(x, *how), asked)
         return self._add(x_TD, self.feed_forward_norm, self._feed)
 
 

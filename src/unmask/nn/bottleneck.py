@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from unmask.nn.asked import Asked, chosen
 from unmask.nn.attention import attend
 from unmask.nn.blocks import Attending, BlockShape, FeedForward
 from unmask.nn.dropout import Dropout
@@ -27,11 +28,12 @@ class BottleneckAttention(Attending):
         self.value = nn.Linear(shape.width, self.across, bias=shape.bias)
         self.out = nn.Linear(self.across, narrow, bias=shape.bias)
 
-    def forward(self, x_TD: Tensor, shared_TB: Tensor, layout: Layout) -> Tensor:
-        """[T, B]."""
+    def forward(self, x_TD: Tensor, shared_TB: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
+        """[T, B], or [K, B] of those that are asked about."""
         q, k = self.query_key(shared_TB).view(len(x_TD), 2, self.heads, -1).unbind(1)
         v = self.value(x_TD).view(len(x_TD), self.heads, -1)
-        out: Tensor = self.out(attend(q, k, v, layout, self.now()).flatten(1))
+        mixed = chosen(attend(q, k, v, layout, self.now()), asked)
+        out: Tensor = self.out(mixed.flatten(1))
         return out
 
 
@@ -90,9 +92,12 @@ class BottleneckBlock(nn.Module):
         angles: Angles | None = None,
         distances: OfDistances | None = None,
         past: Past | None = None,
+        asked: Asked | None = None,
     ) -> Tensor:
-        """[T, D] to [T, D]."""
-        x_TB = self.attention_norm(self.input(x_TD) + self.attention(x_TD, self.shared(x_TD), layout))
+        """[T, D] to [T, D], or to [K, D] of those that are asked about."""
+        attended = self.attention(x_TD, self.shared(x_TD), layout, asked)
+        x_TD = chosen(x_TD, asked)
+        x_TB = self.attention_norm(self.input(x_TD) + attended)
         for feeding in self.first:
             x_TB = feeding(x_TB)
         out: Tensor = self.output_norm(x_TD + self.dropout(self.output(self.last(x_TB))))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from unmask.nn.batch import Batch, Sequences
+from unmask.nn.asked import Asked
+from unmask.nn.batch import Answers, Batch, Sequences
 from unmask.nn.embeddings import Embeddings, TokenDifference, TokenEmbedding
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
@@ -37,6 +38,24 @@ class Backbone(nn.Module):
         if stream not in batch.states:
             batch.states[stream] = self.read(batch, stream)
         return batch.states[stream]
+
+    def states_at(self, batch: Batch, answers: Answers) -> Tensor:
+        """The last states that answers of this batch are read off [M, D], or [M, 2, D] where each is read off two.
+
+        Of tokens that nobody asks about none are computed, if this kind of model can leave them out.
+        """
+        index, asked = answers.index.flatten(), batch.asked.get(answers.stream)
+        if asked is None or answers.stream in batch.states:
+            states = self.states(batch, answers.stream)
+        else:
+            if asked.states is None:
+                asked.states = self.read_asked(batch, answers.stream, asked)
+            states, index = asked.states, asked.number.index_select(0, index)
+        return states.index_select(0, index).view(*answers.index.shape, states.shape[-1])
+
+    def read_asked(self, batch: Batch, stream: str, asked: Asked) -> Tensor:
+        """Compute the last states of these tokens [K, D]; as it stands, of all and then take theirs."""
+        return self.states(batch, stream).index_select(0, asked.index)
 
     def read(self, batch: Batch, stream: str) -> Tensor:
         """Compute them; other streams of the batch may be looked at."""
@@ -107,16 +126,22 @@ class Network(nn.Module):
 
     def states(self, batch: Batch, stream: str = "encoder") -> Tensor:
         """Hidden states [T, D] of a stream, read by the companion of its name or else by the backbone."""
+        return self._reader(stream).states(batch, stream)
+
+    def states_at(self, batch: Batch, asked_for: str) -> Tensor:
+        """Hidden states [M, D], or [M, 2, D], that the targets of this name are read off."""
+        answers = batch.targets[asked_for]
+        return self._reader(answers.stream).states_at(batch, answers)
+
+    def _reader(self, stream: str) -> Backbone:
         reader = dict(self.companions.items()).get(stream, self.backbone)
         assert isinstance(reader, Backbone)
-        return reader.states(batch, stream)
+        return reader
 
     def logits(self, batch: Batch, asked_for: str, head: str | None = None) -> Tensor:
         """What the head of their name, or another, says at these targets [M, C]. No other place goes through it."""
-        answers = batch.targets[asked_for]
-        states = self.states(batch, answers.stream).index_select(0, answers.index.flatten())
-        asked = [states.view(*answers.index.shape, states.shape[-1])]
-        logits: Tensor = self.heads[head or asked_for](*asked if answers.places is None else [*asked, answers.places])
+        places, states = batch.targets[asked_for].places, self.states_at(batch, asked_for)
+        logits: Tensor = self.heads[head or asked_for](*[states] if places is None else [states, places])
         return logits
 
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:

@@ -96,10 +96,10 @@ class Contrastive(Objective):
             return super().loss(net, batch)
         with dropping(net):
             losses = super().loss(net, batch)
-        asked = batch.targets["contrastive"]
-        assert asked.places is not None
-        copies = net.states(batch)[asked.index]  # [N, 2, D]
-        pairs = closeness(copies[:, 0], asked.places)
+        places = batch.targets["contrastive"].places
+        assert places is not None
+        copies = net.states_at(batch, "contrastive")  # [N, 2, D]
+        pairs = closeness(copies[:, 0], places)
         losses["contrastive"].figures.update(alignment=(alignment(copies), len(copies)), uniformity=pairs)
         return losses
 

@@ -87,7 +87,7 @@ class QuickThought(Objective):
         asked = batch.targets["quick_thought"]
         first_tokens = batch.streams["candidates"].layout.cu_seqlens[:-1]
         candidates = net.states(batch, "candidates").index_select(0, first_tokens)
-        logits = net.heads["quick_thought"](net.states(batch)[asked.index], candidates, asked.places)
+        logits = net.heads["quick_thought"](net.states_at(batch, "quick_thought"), candidates, asked.places)
         return {"quick_thought": cross_entropy(logits, asked.labels)}
 
     def answers(self) -> tuple[str, ...]:

@@ -21,11 +21,33 @@ def table(starts: Array, lengths: Array) -> Array:
 
 def runs(units: Array) -> tuple[Array, Array]:
     """Where the units begin [U] and end [U]; a special token (-1) is none, but may stand inside one."""
-    borders = np.append(np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]])), len(units))
-    kept = np.flatnonzero(units[borders[:-1]] >= 0)
-    numbers = units[borders[kept]]
-    new = np.append(np.flatnonzero(np.diff(numbers, prepend=-1)), len(numbers))
-    return borders[kept[new[:-1]]], borders[kept[new[1:] - 1] + 1]
+    places = np.flatnonzero(units >= 0)
+    numbers = units[places]
+    first = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)])
+    last = np.append(first[1:], len(numbers))[: len(first)] - 1
+    return places[first], places[last] + 1
+
+
+def begins(units: Array, places: Array) -> Array:
+    """[M] whether a unit begins at each of these places."""
+    before = places - 1
+    other = units[before]
+    while len(special := np.flatnonzero((other < 0) & (before > 0))):
+        before[special] -= 1
+        other[special] = units[before[special]]
+    return (units[places] >= 0) & ((units[places] != other) | (before < 0))
+
+
+def onwards(units: Array, begin: Array) -> Array:
+    """[M] the places of the units that begin at these, in order, special tokens left out."""
+    chosen, here, numbers = np.zeros(len(units), bool), begin, units[begin]
+    while len(here):
+        chosen[here] = True
+        inner = here + 1 < len(units)
+        here, numbers = here[inner] + 1, numbers[inner]
+        goes_on = (units[here] == numbers) | (units[here] < 0)
+        here, numbers = here[goes_on], numbers[goes_on]
+    return np.flatnonzero(chosen & (units >= 0))
 
 
 def inside(units: Array, begin: Array, end: Array) -> tuple[Array, Array]:
