@@ -12,6 +12,7 @@ from unmask.inference.building import network_of
 from unmask.nn import dropout
 from unmask.nn.asked import Asked
 from unmask.nn.batch import Batch, collate
+from unmask.nn.even import EVEN
 from unmask.nn.layout import Layout
 from unmask.nn.network import Network
 from unmask.objectives.masked_lm import MaskedLM
@@ -94,7 +95,7 @@ def test_behind_its_scores_the_last_layer_computes_no_others(name):
         if isinstance(module, torch.nn.Linear) and part.removeprefix("attention.") not in BEFORE_SCORES:
             module.register_forward_hook(lambda _, given, __, part=part: rows.update({part: len(given[0])}))
     network.states_at(batch_of(), "masked_lm")
-    assert len(rows) >= 3 and set(rows.values()) == {len(ASKED)}
+    assert len(rows) >= 3 and set(rows.values()) == {EVEN}  # which the few are rounded up to
 
 
 def test_nothing_is_left_out_where_nearly_all_is_asked_about():
@@ -119,7 +120,7 @@ def test_what_two_heads_ask_is_computed_once():
     batch, calls = collate(Example({"encoder": stream}, targets)), []
     network.backbone.blocks[-1].register_forward_hook(lambda *_: calls.append(1))
     single, double = network.states_at(batch, "masked_lm"), network.states_at(batch, "other")
-    assert batch.asked["encoder"].index.tolist() == sorted({*ASKED.tolist(), 3, 5})
+    assert sorted(set(batch.asked["encoder"].index.tolist())) == sorted({*ASKED.tolist(), 3, 5})
     assert len(calls) == 1 and double.shape == (2, 2, 32)
     states = network.states(batch)
     assert torch.allclose(single, states[ASKED], atol=1e-6) and torch.allclose(double, states[pairs], atol=1e-6)
@@ -135,11 +136,11 @@ def test_which_are_asked_about():
     layout = Layout.of(LENGTHS, 48)
     asked = Asked.of([np.array([8, 2]), np.array([[2, 0], [29, 61]])], layout)
     assert asked is not None
-    assert asked.index.tolist() == [0, 2, 8, 29, 61]
-    assert asked.number[asked.index].tolist() == [0, 1, 2, 3, 4]
-    assert asked.layout.lengths == (3, 0, 1, 1, 0, 0, 0)
+    assert asked.index.tolist() == [0, 2, 8, 29] + 28 * [61]
+    assert asked.number[[0, 2, 8, 29, 61]].tolist() == [0, 1, 2, 3, 4]
+    assert asked.layout.lengths == (3, 0, 1, 28, 0, 0, 0)
     pair = asked.layout.beside(layout)
-    assert pair.keys.rows == layout.rows and pair.queries.row_length == 4
+    assert pair.keys.rows == layout.rows and pair.queries.row_length == 32
 
 
 def test_of_what_another_stream_looks_at_all_is_read():

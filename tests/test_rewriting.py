@@ -277,7 +277,7 @@ def test_a_fragment_of_one_token_is_masked_lm(corpus):
     network.backbone.embeddings.register_forward_hook(lambda m, i, out: seen.append(out))
     seen = []
     (gradient,) = torch.autograd.grad(network.states(batch, "decoder")[0].square().sum(), seen)
-    assert (gradient.abs().sum(-1) > 0).tolist() == [n < clean.lengths[0] for n in range(len(clean.tokens))]
+    assert (gradient.abs().sum(-1) > 0).tolist() == [n < clean.lengths[0] for n in range(len(gradient))]
 
 
 def test_a_fragment_of_the_whole_text_is_causal_lm(corpus):

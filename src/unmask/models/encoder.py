@@ -38,6 +38,8 @@ class Encoder(Stack, Backbone):
             pasts: keep what each layer has read, for a text that goes on.
             asked: those of whom alone there are last states, [K, D].
         """
+        count = len(sequences.tokens)
+        sequences = sequences.evened() if pasts is None else sequences
         longest = sequences.layout.max_length if pasts is None else self.shape.max_length
         states, distances = [self.projection(self.embeddings(sequences))], self.bias(longest)
         turns = self.angles(sequences.positions)
@@ -46,4 +48,4 @@ class Encoder(Stack, Backbone):
             few = asked if i + 1 == len(self.blocks) else None
             states.append(block(states[-1], sequences.layout, turns[i], distances, kept, few))
         states[-1] = self.ended(states[-1])
-        return states
+        return [x[:count] for x in states]

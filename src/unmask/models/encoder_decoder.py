@@ -5,6 +5,8 @@ T tokens of the decoder's text, S of the encoder's, N sequences, D width.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from unmask.models.encoder import Encoder
@@ -12,6 +14,7 @@ from unmask.models.shape import Shape
 from unmask.models.stack import Stack
 from unmask.nn.batch import Batch, Sequences
 from unmask.nn.blocks import DecoderBlock, Memory
+from unmask.nn.even import evened
 from unmask.nn.past import Past
 
 
@@ -29,13 +32,16 @@ class Decoder(Stack):
         pasts: list[tuple[Past, Past]] | None = None,
     ) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each; the last one normed."""
+        count = len(sequences.tokens)
+        if pasts is None:
+            sequences, memory = sequences.evened(), replace(memory, states=evened(memory.states))
         states, distances = [self.embeddings(sequences, vocabulary_VD)], self.bias(self.shape.max_length)
         turns = self.angles(sequences.positions)
         for i, block in enumerate(self.blocks):
             kept = None if pasts is None else pasts[i]
             states.append(block(states[-1], sequences.layout, memory, turns[i], distances, kept))
         states[-1] = self.ended(states[-1])
-        return states
+        return [x[:count] for x in states]
 
 
 class EncoderDecoder(Encoder):

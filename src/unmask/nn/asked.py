@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask.nn.even import missing
 from unmask.nn.layout import Layout
 from unmask.text.example import Array
 
@@ -22,7 +23,7 @@ _MOST = 0.75  # of all tokens; with more of them what is left out is not worth t
 class Asked:
     """The tokens of a stream that answers are read off, and their last states once somebody asked for them."""
 
-    index: Tensor  # [K] int64 their places, ascending
+    index: Tensor  # [K] int64 their places, ascending; the last one again until their number is even
     number: Tensor  # [T] int64 which of the K each token is; any where it is none
     layout: Layout  # of them alone
     states: Tensor | None = None  # [K, D]
@@ -36,8 +37,9 @@ class Asked:
             return None
         number = np.zeros(count, np.int64)
         number[index] = np.arange(len(index))
+        index = np.pad(index, (0, missing(len(index))), mode="edge")
         lengths = np.diff(np.searchsorted(index, layout.cu_seqlens.numpy()))
-        alone = Layout.of(lengths, layout.row_length)  # no row of the whole holds more, so that both lie in like rows
+        alone = Layout.of(lengths, layout.row_length)  # hardly a row of the whole holds more: both lie in like rows
         return cls(torch.from_numpy(index), torch.from_numpy(number), alone)
 
     def to(self, device: torch.device) -> Asked:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unmask.nn.asked import Asked
 from unmask.nn.layout import Layout
@@ -21,6 +22,15 @@ class Sequences:
     segments: Tensor | None  # [T] int64
     layout: Layout
     reads: str | None = None  # the stream whose states a decoder looks at
+
+    def evened(self) -> Sequences:
+        """On a processor with a few tokens more, that nobody sees, if their number is not even."""
+        layout = None if self.tokens.is_cuda else self.layout.evened()
+        if layout is None:
+            return self
+        more = layout.lengths[-1]
+        tokens, positions = (F.pad(x, (0, more)) for x in (self.tokens, self.positions))
+        return Sequences(tokens, positions, None if self.segments is None else F.pad(self.segments, (0, more)), layout)
 
     def to(self, device: torch.device) -> Sequences:
         """The same sequences on a device."""

@@ -15,6 +15,7 @@ from unmask.nn.activation import ACTIVATIONS, Activation
 from unmask.nn.asked import Asked, chosen
 from unmask.nn.attention import Manner, attend, remembered
 from unmask.nn.dropout import Dropout
+from unmask.nn.even import evened
 from unmask.nn.layout import Layout
 from unmask.nn.norm import Kind, norm_of
 from unmask.nn.past import Past
@@ -47,7 +48,7 @@ class BlockShape:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a decoder reads: states [S, D], sequence by sequence."""
+    """What a decoder reads: states [S, D], sequence by sequence; behind them there may be some that are nobody's."""
 
     states: Tensor
     layout: Layout
@@ -89,7 +90,7 @@ class Attention(Attending):
         What is read is kept in ``past``; once it holds something, x is one more token of each.
         """
         if asked is not None and distances is None and self.manner.sees_all(layout):
-            mixed = self._mix_asked(x_TD, layout, angles, asked)
+            mixed = self._mix_asked(x_TD, layout.whole or layout, angles, asked)
         else:
             mixed = chosen(self.mix(x_TD, layout, angles, distances, past), asked)
         out: Tensor = self.out(mixed.flatten(1))
@@ -98,6 +99,7 @@ class Attention(Attending):
     def _mix_asked(self, x_TD: Tensor, layout: Layout, angles: Angles | None, asked: Asked) -> Tensor:
         """What each head says to those that are asked about [K, H, W], each of which sees all of its sequence."""
         q, k, v = self._turned(x_TD, angles)
+        k, v = (x[: len(layout.places)] for x in (k, v))
         return attend(chosen(q, asked), k, v, asked.layout, self.now(), keys=layout)
 
     def mix(
@@ -138,10 +140,12 @@ class CrossAttention(Attending):
             mixed = remembered(q, past, self.now())
         else:
             k, v = self.key_value(memory.states).view(len(memory.states), 2, self.heads, -1).unbind(1)
+            k, v = (x[: len(memory.layout.places)] for x in (k, v))
             if past is not None:
                 past.keep(k, v, memory.layout)
-            mixed = attend(q, k, v, layout, self.now(), keys=memory.layout)
-        out: Tensor = self.out(mixed.flatten(1))
+            layout = layout.whole or layout
+            mixed = attend(q[: len(layout.places)], k, v, layout, self.now(), keys=memory.layout)
+        out: Tensor = self.out(evened(mixed.flatten(1), len(x_TD)))
         return out
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask.nn.even import missing
 from unmask.nn.local import Band, barrier
 from unmask.text.example import Array
 
@@ -61,6 +62,7 @@ class Layout(Grid):
     max_length: int
     order: Tensor | None = None  # [T] int64: a token sees those of its sequence with a number not above its own
     globals: Globals | None = None  # what is seen past every window
+    whole: Layout | None = None  # without the tokens that make their number even, if there are some
     _barriers: dict[tuple[int | None, bool, torch.dtype], Tensor | None] = field(default_factory=dict, repr=False)
     _bands: dict[tuple[int, bool, torch.dtype], Band] = field(default_factory=dict, repr=False)
     _pairs: dict[tuple[int, ...], Pair] = field(default_factory=dict, repr=False)
@@ -90,6 +92,22 @@ class Layout(Grid):
         return torch.repeat_interleave(
             torch.arange(len(lengths), device=lengths.device), lengths, output_size=len(self.places)
         )
+
+    def evened(self) -> Layout | None:
+        """The same sequences, and as many tokens more as make an even number; None where there is no room for them.
+
+        They are a last sequence, in places that were empty, and see each other at most.
+        """
+        more = missing(len(self.places))
+        if not 0 < more <= len(self.empty) or self.globals is not None:
+            return None
+        places = torch.cat([self.places, self.empty[:more]])
+        order = None if self.order is None else torch.cat([self.order, self.order.new_zeros(more)])
+        return Layout(
+            **vars(Grid.at(places, self.rows, self.row_length)),
+            lengths=(*self.lengths, more), max_length=max(self.max_length, more), order=order,
+            cu_seqlens=torch.cat([self.cu_seqlens, self.cu_seqlens[-1:] + more]), whole=self,
+        )  # fmt: skip
 
     def marked(self, mask: Tensor) -> Layout:
         """The same sequences, in which these tokens [T] are global."""
@@ -167,7 +185,8 @@ class Pair:
         """Lay both anew, in rows no longer than they have now."""
         lengths, row_lengths = [np.array(x.lengths) for x in (queries, keys)], (queries.row_length, keys.row_length)
         row_of = rows_of(lengths, row_lengths)
-        longest = [int(np.bincount(row_of, each).max()) for each in lengths]
+        most = zip(lengths, row_lengths, strict=True)
+        longest = [_longest(np.bincount(row_of, each), row_length) for each, row_length in most]
         one, other = (Layout._in_rows(each, row_of, most) for each, most in zip(lengths, longest, strict=True))
         return cls(one.to(queries.places.device), other.to(keys.places.device))
 
@@ -193,6 +212,12 @@ def rows_of(lengths: Sequence[Array], row_lengths: Sequence[int]) -> Array:
         found[n] = row
         used = [u + length for u, length in zip(used, each, strict=True)]
     return found
+
+
+def _longest(tokens: Array, most: int) -> int:
+    """How long rows of so many tokens [R] are: if not all are full, a length that comes again, see `nn.even`."""
+    longest = int(tokens.max())
+    return longest if (tokens == longest).all() else min(longest + -longest % 8, most)
 
 
 def _starts_in_rows(lengths: Array, row_of: Array, row_length: int) -> Array:

@@ -26,23 +26,24 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None,
     """Logits [M, C] against labels [M], or [M, C] floats in [0, 1] where several labels may hold.
 
     Args:
-        logits: what was said.
+        logits: what was said; rows behind the M are nobody's, and get a gradient of zero.
         labels: what is right.
         weights: [C] what each label counts, if not 1.
         costs: [M] what each answer counts, if not 1; for labels [M].
     """
+    said = logits[: len(labels)]
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
         total = F.binary_cross_entropy_with_logits(
-            logits.float(), labels, pos_weight=weights, reduction="none"
+            said.float(), labels, pos_weight=weights, reduction="none"
         ).mean(-1).sum()  # fmt: skip
     elif weights is None and logits.device.type == "cpu" and logits.requires_grad:
         total = _CrossEntropy.apply(logits, labels, costs)  # type: ignore[no-untyped-call]
     elif costs is not None:
-        total = (F.cross_entropy(logits.float(), labels, weight=weights, reduction="none") * costs).sum()
+        total = (F.cross_entropy(said.float(), labels, weight=weights, reduction="none") * costs).sum()
     else:
-        total = F.cross_entropy(logits.float(), labels, weight=weights, reduction="sum")
-    return Loss(total, len(labels), None if torch.is_grad_enabled() else _correct(logits, labels))
+        total = F.cross_entropy(said.float(), labels, weight=weights, reduction="sum")
+    return Loss(total, len(labels), None if torch.is_grad_enabled() else _correct(said, labels))
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
@@ -64,8 +65,10 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, labels: Tensor, costs: Tensor | None) -> Tensor:
         gradient = torch.empty_like(logits)
         total = torch.zeros((), dtype=torch.float32)
-        for start in range(0, len(logits), _ROWS):
-            some, their = logits[start : start + _ROWS].float(), labels[start : start + _ROWS]
+        gradient[len(labels) :] = 0
+        for start in range(0, len(labels), _ROWS):
+            their = labels[start : start + _ROWS]
+            some = logits[start : start + len(their)].float()
             probabilities = some.softmax(-1)
             # the largest probability is at least 1/C, so that its logarithm is exact where others' would not be
             log_sum = some.amax(-1) - probabilities.amax(-1).log()
@@ -75,7 +78,7 @@ class _CrossEntropy(torch.autograd.Function):
                 counts = costs[start : start + _ROWS]
                 losses, probabilities = losses * counts, probabilities * counts[:, None]
             total += losses.sum()
-            gradient[start : start + _ROWS] = probabilities
+            gradient[start : start + len(their)] = probabilities
         ctx.save_for_backward(gradient)
         return total
 

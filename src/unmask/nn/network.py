@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unmask.nn.asked import Asked
 from unmask.nn.batch import Answers, Batch, Sequences
 from unmask.nn.embeddings import Embeddings, TokenDifference, TokenEmbedding
+from unmask.nn.even import evened
 from unmask.nn.heads import VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
@@ -140,8 +141,14 @@ class Network(nn.Module):
 
     def logits(self, batch: Batch, asked_for: str, head: str | None = None) -> Tensor:
         """What the head of their name, or another, says at these targets [M, C]. No other place goes through it."""
+        count = len(batch.targets[asked_for].index)
+        return self.even_logits(batch, asked_for, head)[:count]
+
+    def even_logits(self, batch: Batch, asked_for: str, head: str | None = None) -> Tensor:
+        """The same, perhaps with rows behind the M answers that are nobody's, see `nn.even`; for `cross_entropy`."""
         places, states = batch.targets[asked_for].places, self.states_at(batch, asked_for)
-        logits: Tensor = self.heads[head or asked_for](*[states] if places is None else [states, places])
+        given = [evened(states)] if places is None and states.ndim == 2 else [states, places]
+        logits: Tensor = self.heads[head or asked_for](*given)
         return logits
 
     def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
@@ -151,8 +158,8 @@ class Network(nn.Module):
     def _loss(self, batch: Batch, head: str) -> Loss:
         asked = batch.targets[head]
         if asked.costs is None:
-            return cross_entropy(self.logits(batch, head), asked.labels)
-        loss = cross_entropy(self.logits(batch, head), asked.labels, costs=asked.costs)
+            return cross_entropy(self.even_logits(batch, head), asked.labels)
+        loss = cross_entropy(self.even_logits(batch, head), asked.labels, costs=asked.costs)
         # what is right is a share of what was asked, whatever the losses are divided by
         figures = {} if loss.correct is None else {"accuracy": (loss.correct, loss.count)}
         return replace(loss, count=asked.count, figures=figures)

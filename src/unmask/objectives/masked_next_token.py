@@ -88,7 +88,7 @@ class MaskedNextToken(Objective):
         from unmask.nn.losses import cross_entropy
 
         return {
-            mode: cross_entropy(net.logits(batch, mode, "masked_next_token"), batch.targets[mode].labels)
+            mode: cross_entropy(net.even_logits(batch, mode, "masked_next_token"), batch.targets[mode].labels)
             for mode in ("masked_next_token", "next_token")
         }
 

@@ -128,9 +128,9 @@ class ReplacedTokenDetection(Objective):
         from unmask.nn.drawing import drawn
         from unmask.nn.losses import cross_entropy
 
-        logits, asked = net.logits(batch, GENERATOR), batch.targets[GENERATOR]
+        logits, asked = net.even_logits(batch, GENERATOR), batch.targets[GENERATOR]
         assert asked.lots is not None
-        self._replace(batch, drawn(logits, asked.lots))
+        self._replace(batch, drawn(logits[: len(asked.labels)], asked.lots))
         return {GENERATOR: cross_entropy(logits, asked.labels), **net.answer(batch, ["replaced_token_detection"])}
 
     def _replace(self, batch: Batch, tokens_M: Tensor) -> None:

@@ -71,8 +71,9 @@ class AdamW:
 
 def length_of(gradients: Mapping[str, Tensor]) -> Tensor:
     """Euclidean length of all gradients together, a scalar, added up in float32."""
-    lengths = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients.values()]
-    return torch.linalg.vector_norm(torch.stack(lengths))
+    # torch turns what it measures to float32 as a whole, which of an embedding's gradient is much memory
+    pieces = [piece for block in _blocks(gradients) for piece in _parts(gradients, block)]
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p, dtype=torch.float32) for p in pieces]))
 
 
 def clipping(length: Tensor, longest: float | None) -> Tensor:
