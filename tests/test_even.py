@@ -138,6 +138,12 @@ def test_rows_that_are_nobodys_cost_nothing():
             assert torch.equal(*(cross_entropy(x, labels, costs=each).correct for x in (given, few)))
 
 
+@pytest.mark.parametrize("rows", [39, 41, 96])
+def test_another_number_of_rows_is_refused(rows):
+    with pytest.raises(ValueError, match=f"{rows} rows of logits for 40 labels"):
+        cross_entropy(torch.randn(rows, 9), torch.zeros(40, dtype=torch.int64))
+
+
 def test_an_even_number_stays():
     x = torch.randn(EVEN, 3)
     assert evened(x) is x and evened(x[:-1]).shape == (EVEN, 3) and not evened(x[:5])[5:].any()

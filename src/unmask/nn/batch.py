@@ -73,9 +73,8 @@ class Batch:
     targets: dict[str, Answers]
     states: dict[str, Tensor] = field(default_factory=dict, repr=False)
     lot: int = 0  # which objectives ask, where not all batches are asked the same
-    asked: dict[str, Asked] = field(
-        default_factory=dict, repr=False
-    )  # by stream, where few are and no other stream looks at it
+    asked: dict[str, Asked] = field(default_factory=dict, repr=False)
+    """By stream the tokens that answers are read off, where that is not nearly all and no other stream looks at it."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,15 +43,44 @@ class Grid:
 
     def to_rows(self, x_T: Tensor) -> Tensor:
         """[T, …] to [R, L, …]; empty places hold zeros."""
-        if not self.full:
-            # gathering is several times as fast as scattering
-            x_T = x_T.index_select(0, self.sources).index_fill(0, self.empty, 0)
-        return x_T.view(self.rows, self.row_length, *x_T.shape[1:])
+        laid: Tensor = x_T if self.full else _ToRows.apply(x_T, self)  # type: ignore[no-untyped-call]
+        return laid.view(self.rows, self.row_length, *x_T.shape[1:])
 
     def from_rows(self, x_RL: Tensor) -> Tensor:
         """[R, L, …] to [T, …]."""
         x = x_RL.reshape(self.rows * self.row_length, *x_RL.shape[2:])
-        return x if self.full else x.index_select(0, self.places)
+        taken: Tensor = x if self.full else _FromRows.apply(x, self)  # type: ignore[no-untyped-call]
+        return taken
+
+    def laid(self, x_T: Tensor) -> Tensor:
+        """[T, …] to [R*L, …]."""
+        return x_T.index_select(0, self.sources).index_fill_(0, self.empty, 0)
+
+
+class _ToRows(torch.autograd.Function):
+    """Gathered on the way back as on the way there: several times as fast as the scattering that torch would do."""
+
+    @staticmethod
+    def forward(ctx: Any, x_T: Tensor, grid: Grid) -> Tensor:
+        ctx.grid = grid
+        return grid.laid(x_T)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.index_select(0, ctx.grid.places), None
+
+
+class _FromRows(torch.autograd.Function):
+    """The other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Grid) -> Tensor:
+        ctx.grid = grid
+        return x.index_select(0, grid.places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.grid.laid(gradient), None
 
 
 @dataclass

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unmask.nn.even import missing
+
 _ROWS = 32  # of logits that stay in the cache together
 
 
@@ -26,11 +28,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None,
     """Logits [M, C] against labels [M], or [M, C] floats in [0, 1] where several labels may hold.
 
     Args:
-        logits: what was said; rows behind the M are nobody's, and get a gradient of zero.
+        logits: what was said; the rows that make M even (see `nn.even`) are nobody's, and get a gradient of zero.
         labels: what is right.
         weights: [C] what each label counts, if not 1.
         costs: [M] what each answer counts, if not 1; for labels [M].
+
+    Raises:
+        ValueError: there are fewer or more rows than that.
     """
+    if len(logits) - len(labels) not in (0, missing(len(labels))):
+        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
     said = logits[: len(labels)]
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
