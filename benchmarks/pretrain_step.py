@@ -24,7 +24,7 @@ import numpy as np
 from turns import Measured, Program, Run, compare, matrix_rate, multiplies_bfloat16, serve
 
 VOCABULARY, MASKED = 30522, 0.15
-BATCHES = 64
+BATCHES = 256
 """That differ, more than are met: shapes that come again are computed faster than new ones."""
 
 

@@ -12,12 +12,15 @@ import torch
 
 from unmask.errors import UserError
 from unmask.models.counting import of_tokens, parameters
+from unmask.models.encoder import Encoder
 from unmask.models.shape import Shape
 from unmask.training.loop import Trainer
 from unmask.training.progress import duration
 from unmask.training.record import peak_memory
 
-GROWTH = 2.5  # of what steps hold: batches differ in size a little, and over thousands of steps the heap gets holes
+GROWTH, STEADY = 2.5, 1.4
+"""Of what the first steps hold: batches differ in size a little, and over thousands of steps the heap gets holes; fewer
+where numbers of tokens are rounded up (`unmask.nn.even`)."""
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two memories, float32
 
 LARGEST = {
@@ -109,7 +112,13 @@ def _memory(trainer: Trainer, before: int, parameters: int) -> float:
     """Bytes at the most: gradients, AdamW's memories, which come with the first step, and what steps hold."""
     gradients = 4 * parameters
     held = max(0, peak_memory() - before - gradients)
-    return before + gradients + 8 * parameters + held * (GROWTH if trainer.placement.device.type == "cpu" else 1)
+    return before + gradients + 8 * parameters + held * _growth(trainer)
+
+
+def _growth(trainer: Trainer) -> float:
+    if trainer.placement.device.type != "cpu":
+        return 1.0
+    return STEADY if isinstance(trainer.work.network.get_submodule("backbone"), Encoder) else GROWTH
 
 
 def in_words(estimated: Mapping[str, Any]) -> str:
