@@ -12,7 +12,7 @@ from unmask.inference.building import network_of
 from unmask.nn import dropout
 from unmask.nn.asked import Asked
 from unmask.nn.batch import Batch, collate
-from unmask.nn.even import EVEN
+from unmask.nn.even import missing
 from unmask.nn.layout import Layout
 from unmask.nn.network import Network
 from unmask.objectives.masked_lm import MaskedLM
@@ -95,7 +95,7 @@ def test_behind_its_scores_the_last_layer_computes_no_others(name):
         if isinstance(module, torch.nn.Linear) and part.removeprefix("attention.") not in BEFORE_SCORES:
             module.register_forward_hook(lambda _, given, __, part=part: rows.update({part: len(given[0])}))
     network.states_at(batch_of(), "masked_lm")
-    assert len(rows) >= 3 and set(rows.values()) == {EVEN}  # which the few are rounded up to
+    assert len(rows) >= 3 and set(rows.values()) == {len(ASKED) + missing(len(ASKED))}
 
 
 def test_nothing_is_left_out_where_nearly_all_is_asked_about():
@@ -136,11 +136,17 @@ def test_which_are_asked_about():
     layout = Layout.of(LENGTHS, 48)
     asked = Asked.of([np.array([8, 2]), np.array([[2, 0], [29, 61]])], layout)
     assert asked is not None
-    assert asked.index.tolist() == [0, 2, 8, 29] + 28 * [61]
-    assert asked.number[[0, 2, 8, 29, 61]].tolist() == [0, 1, 2, 3, 4]
-    assert asked.layout.lengths == (3, 0, 1, 28, 0, 0, 0)
+    assert asked.index.tolist() == [0, 2, 8, 29, 61]
+    assert asked.number[asked.index].tolist() == [0, 1, 2, 3, 4]
+    assert asked.layout.lengths == (3, 0, 1, 1, 0, 0, 0)
     pair = asked.layout.beside(layout)
-    assert pair.keys.rows == layout.rows and pair.queries.row_length == 32
+    assert pair.keys.rows == layout.rows and pair.queries.row_length == 8
+
+
+def test_the_last_one_is_asked_about_until_their_number_is_even():
+    asked = Asked.of([np.arange(33)], Layout.of(LENGTHS, 48))
+    assert asked is not None and asked.index.tolist() == [*range(33), *7 * [32]]
+    assert asked.layout.lengths == (9, 1, 20, 10, 0, 0, 0)
 
 
 def test_of_what_another_stream_looks_at_all_is_read():

@@ -10,7 +10,7 @@ from unmask.models.shape import Shape
 from unmask.nn import attention
 from unmask.nn.attention import Manner
 from unmask.nn.batch import collate
-from unmask.nn.even import EVEN
+from unmask.nn.even import missing
 from unmask.nn.heads import MaskedLMHead
 from unmask.nn.layout import Layout
 from unmask.nn.network import Network
@@ -115,7 +115,7 @@ def test_gradients_do_not_cross_texts(shape):
     states = encoder(sequences)
     gradient = torch.autograd.grad(states[6:11].square().sum(), seen[0])[0]
     touched = gradient.abs().sum(-1) > 0
-    assert touched.tolist() == [False] * 6 + [True] * 5 + [False] * 4
+    assert touched.tolist() == [False] * 6 + [True] * 5 + [False] * (len(touched) - 11)
 
 
 @pytest.mark.parametrize("shape", [BERT, MODERNBERT], ids=["bert", "modernbert"])
@@ -139,7 +139,7 @@ def test_linear_layers_see_tokens_and_nothing_else(shape):
 
 def _rounded_up(count):
     """To what comes again; what is computed of the last few nobody looks at."""
-    return -(-count // EVEN) * EVEN
+    return count + missing(count)
 
 
 def test_rows_hold_every_sequence_whole_and_in_order():

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EVEN = 32
-"""What numbers of rows are a multiple of."""
+"""What numbers of rows are a multiple of, if there are many."""
 
 
 def missing(count: int) -> int:
-    """How many are wanting."""
-    return -count % EVEN
+    """How many are wanting: of few rows, less than a quarter, and of a handful none."""
+    return -count % min(EVEN, 1 << max(0, (count // 4).bit_length() - 1))
 
 
 def evened(x_MD: Tensor, rows: int | None = None) -> Tensor:
