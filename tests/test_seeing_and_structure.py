@@ -111,7 +111,9 @@ def test_nobody_sees_what_the_order_hides(family):
         allowed &= abs(np.arange(22) - place) <= far
         if shape.causal or shape.flow == "transformer_xl":
             allowed &= np.arange(22) <= place
-        assert np.array_equal((gradient.abs().sum(-1) > 0).numpy(), allowed)
+        touched = (gradient.abs().sum(-1) > 0).numpy()
+        # behind the 22 there may be some that make their number even
+        assert np.array_equal(touched[:22], allowed) and not touched[22:].any()
 
 
 def test_the_four_patterns_entry_by_entry():
