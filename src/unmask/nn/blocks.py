@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -202,8 +202,16 @@ class Sublayers(nn.Module):
         added: Tensor = kept + sublayer(norm(x_TD)) if self.norm_before else norm(kept + sublayer(x_TD))
         return added
 
-    def _attend(self, x_TD: Tensor, *how: Any) -> Tensor:
-        return self.after_attention(self.dropout(self.attention(x_TD, *how)))
+    def _attend(
+        self,
+        x_TD: Tensor,
+        layout: Layout,
+        angles: Angles | None,
+        distances: OfDistances | None,
+        past: Past | None,
+        asked: Asked | None = None,
+    ) -> Tensor:
+        return self.after_attention(self.dropout(self.attention(x_TD, layout, angles, distances, past, asked)))
 
     def _feed(self, x_TD: Tensor) -> Tensor:
         return self.after_feed_forward(self.dropout(self.feed_forward(x_TD)))
@@ -222,8 +230,9 @@ class Block(Sublayers):
         asked: Asked | None = None,
     ) -> Tensor:
         """[T, D] to [T, D], or to [K, D] of those that are asked about."""
-        how = (layout, angles, distances, past, asked)
-        x_TD = self._add(x_TD, self.attention_norm, lambda x: self._attend(x, *how), asked)
+        x_TD = self._add(
+            x_TD, self.attention_norm, lambda x: self._attend(x, layout, angles, distances, past, asked), asked
+        )
         return self._add(x_TD, self.feed_forward_norm, self._feed)
 
 
