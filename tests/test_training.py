@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +23,11 @@ from unmask.nn.heads import MaskedLMHead
 from unmask.nn.losses import Loss
 from unmask.nn.network import Network
 from unmask.text.example import Example, Stream, Targets
-from unmask.training.checkpoint import Checkpoints, State, read_state, read_tensors
+from unmask.training.checkpoint import Checkpoints, State, read_state
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.settings import Training
+from unmask.training.tensors import read_tensors, write_tensors
 
 SHAPE = Shape(vocab_size=50, width=32, layers=2, heads=2, feed_forward=64, max_length=32)
 
@@ -229,6 +233,29 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match=r"No space left on device.*step-1, is whole"):
         checkpoints.save(State(2, 9), {"w": torch.ones(1)}, {})
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_what_the_system_refuses_of_a_file_of_tensors_is_its_own_error(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError) as told:
+            write_tensors(tmp_path / "w.safetensors", {"w": torch.ones(1000)})
+        with pytest.raises(UserError, match="could not be written .File too large."):
+            Checkpoints(tmp_path).save(State(2, 9), {"w": torch.ones(1000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (told.value.errno, told.value.filename) == (errno.EFBIG, str(tmp_path / "w.safetensors"))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_file_of_tensors_is_as_open_to_others_as_any(tmp_path: Path) -> None:
+    for umask in (0o022, 0o027):
+        before = os.umask(umask)
+        write_tensors(tmp_path / str(umask), {"w": torch.ones(3)[::2]}, {"format": "pt"})
+        os.umask(before)
+        assert (tmp_path / str(umask)).stat().st_mode & 0o777 == 0o666 & ~umask
+        assert read_tensors(tmp_path / str(umask))["w"].tolist() == [1, 1]
 
 
 def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:

@@ -26,13 +26,14 @@ from unmask.runs.idle import idle
 from unmask.runs.told import commonest, constant, print_scores, samples, told
 from unmask.tasks.base import Encoded, Rows, Task
 from unmask.training import weights
-from unmask.training.checkpoint import Checkpoints, read_tensors
+from unmask.training.checkpoint import Checkpoints
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement
 from unmask.training.progress import Progress
 from unmask.training.record import Record, over_seeds, tell_lost, write_result
 from unmask.training.run import opened
 from unmask.training.settings import Course, Training
+from unmask.training.tensors import read_tensors
 
 if TYPE_CHECKING:
     from unmask.commands.finetune import Finetune

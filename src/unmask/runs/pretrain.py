@@ -28,12 +28,13 @@ from unmask.runs.written import written
 from unmask.text.corpus.corpus import Corpus
 from unmask.text.sampling.plan import Plan
 from unmask.text.tokens.glyphs import Glyphs
-from unmask.training.checkpoint import Checkpoints, read_state, read_tensors
+from unmask.training.checkpoint import Checkpoints, read_state
 from unmask.training.loop import Trainer, train
 from unmask.training.placement import Placement, leave
 from unmask.training.progress import Progress
 from unmask.training.record import Record, read_lines, write_result
 from unmask.training.run import opened
+from unmask.training.tensors import read_tensors
 from unmask.training.weights import read_json
 
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from unmask.disk import sync_folder, write_file
 from unmask.errors import UserError
+from unmask.training.tensors import write_tensors
 
 
 @dataclass
@@ -70,8 +69,8 @@ class Checkpoints:
         shutil.rmtree(beside, ignore_errors=True)
         try:
             beside.mkdir(parents=True)
-            write_file(beside / "model.safetensors", save(_plain(model)))
-            write_file(beside / "optimizer.safetensors", save(_plain(optimizer)))
+            write_tensors(beside / "model.safetensors", model)
+            write_tensors(beside / "optimizer.safetensors", optimizer)
             write_file(beside / "state.json", json.dumps(asdict(state)).encode())
             shutil.rmtree(target, ignore_errors=True)
             beside.rename(target)
@@ -117,19 +116,3 @@ def read_state(checkpoint: Path) -> State:
             f"delete {checkpoint} to use an older one"
         )
     return state
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; nothing in it is executed."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a checkpoint holds one") from None
-    except (SafetensorError, OSError) as error:
-        older = path.parent.name.startswith("step-")
-        instead = f"delete {path.parent} to use an older checkpoint" if older else "copy or download it again"
-        raise UserError(f"{path}: not a whole safetensors file ({error}); {instead}") from None
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}

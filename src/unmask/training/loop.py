@@ -16,9 +16,10 @@ from unmask.nn import dropout
 from unmask.nn.batch import Batch
 from unmask.nn.losses import Loss
 from unmask.training import optim
-from unmask.training.checkpoint import Checkpoints, State, read_state, read_tensors
+from unmask.training.checkpoint import Checkpoints, State, read_state
 from unmask.training.placement import Placement, Weights
 from unmask.training.settings import Training
+from unmask.training.tensors import read_tensors
 
 REHEARSALS = 8  # steps timed to plan a run by minutes, after one that is not
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from unmask.disk import replace_file
 from unmask.errors import UserError, found, is_text
-from unmask.training.checkpoint import read_tensors
+from unmask.training.tensors import read_tensors, write_tensors
 
 MOST_JSON = 16 * 2**20  # bytes; the longest honest index or configuration stays far below
 LONGEST_NAME = 255  # bytes, as file systems have it
@@ -62,12 +61,18 @@ def _whole(value: Any) -> bool:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file beside and rename it. A full disk leaves the old file as it was."""
-    plain = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
+    """Write a safetensors file in a folder beside and move it. A full disk leaves the old file as it was."""
+    there = path.resolve()  # a link stays one
+    beside = there.with_name(f".{there.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)  # of what a killed process left
     try:
-        replace_file(path, save(plain, metadata={"format": "pt"}))
+        beside.mkdir()
+        write_tensors(beside / there.name, tensors, {"format": "pt"})
+        (beside / there.name).replace(there)
     except OSError as error:
         raise UserError(f"{path}: could not be written ({error.strerror}); free space or name another folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> None:
