@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from unmask.nn import losses
 from unmask.nn.embeddings import look_up
-from unmask.nn.losses import cross_entropy
+from unmask.nn.losses import cross_entropy, token_cross_entropy
 from unmask.nn.norm import LayerNorm
 
 
@@ -41,8 +42,13 @@ def test_a_norm_adds_up_its_gradients(bias):
         assert close(mine.bias.grad, exact.bias.grad)
 
 
+@pytest.fixture
+def ten_rows_at_once(monkeypatch):
+    monkeypatch.setattr(losses, "_NUMBERS", 3010)
+
+
 @pytest.mark.parametrize("rows", [1, 32, 77])
-def test_cross_entropy_and_its_gradient_are_torchs(rows):
+def test_cross_entropy_and_its_gradient_are_torchs(rows, ten_rows_at_once):
     generator = torch.Generator().manual_seed(0)
     logits = 5 * torch.randn(rows, 301, generator=generator)
     labels = torch.randint(301, (rows,), generator=generator)
@@ -67,6 +73,65 @@ def test_cross_entropy_of_bfloat16_is_that_of_the_same_numbers_in_float32():
     mine.backward()
     reference.backward()
     assert close(logits.grad, exact.grad)
+
+
+def spoken(generator, rows, dtype=torch.float32):
+    """What is said, vectors, bias; labels, costs."""
+    said, vectors, bias = torch.randn(rows, 16, generator=generator), torch.randn(301, 16, generator=generator), None
+    bias = 3 * torch.randn(301, generator=generator)
+    leaves = [x.to(dtype).requires_grad_() for x in (said, vectors, bias)]
+    return leaves, torch.randint(301, (rows,), generator=generator), torch.rand(rows, generator=generator)
+
+
+@pytest.mark.parametrize("rows, surplus", [(1, 0), (32, 0), (77, 3)])
+@pytest.mark.parametrize("biased, counted", [(True, False), (False, True), (True, True)])
+def test_a_loss_of_tokens_is_that_of_their_logits(rows, surplus, biased, counted, ten_rows_at_once):
+    leaves, labels, costs = spoken(torch.Generator().manual_seed(0), rows + surplus)
+    labels, costs = labels[:rows], costs[:rows] if counted else None
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    loss = token_cross_entropy(leaves[0], leaves[1], leaves[2] if biased else None, labels, costs)
+    logits = F.linear(exact[0], exact[1], exact[2] if biased else None)[:rows]
+    each = F.cross_entropy(logits, labels, reduction="none")
+    reference = (each if costs is None else each * costs).sum()
+    assert loss.count == rows and loss.correct is None
+    torch.testing.assert_close(loss.total.double(), reference, rtol=1e-6, atol=0)
+    for _ in range(2):  # it may be asked for again
+        (loss.total * 0.3).backward(retain_graph=True)
+    (reference * 0.6).backward()
+    for mine, its in zip(leaves, exact, strict=True):
+        assert (mine.grad is None) == (its.grad is None)
+        if its.grad is not None:
+            torch.testing.assert_close(mine.grad.double(), its.grad, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_is_frozen_gets_no_gradient_of_it(frozen):
+    leaves, labels, _ = spoken(torch.Generator().manual_seed(0), 12)
+    leaves[frozen].requires_grad_(False)
+    token_cross_entropy(*leaves, labels).total.backward()
+    assert [leaf.grad is None for leaf in leaves] == [n == frozen for n in range(3)]
+
+
+def test_in_bfloat16_it_is_as_near_as_rounding_the_logits_lets_it_be():
+    leaves, labels, _ = spoken(torch.Generator().manual_seed(0), 96, torch.bfloat16)
+    exact = [leaf.detach().float().requires_grad_() for leaf in leaves]
+    mine, reference = (
+        token_cross_entropy(*leaves, labels).total,
+        F.cross_entropy(F.linear(*exact), labels, reduction="sum"),
+    )
+    torch.testing.assert_close(mine, reference, rtol=1e-3, atol=0)
+    mine.backward()
+    reference.backward()
+    assert all(close(leaf.grad, its.grad) for leaf, its in zip(leaves, exact, strict=True))
+
+
+def test_without_gradients_it_says_what_was_right():
+    leaves, labels, _ = spoken(torch.Generator().manual_seed(0), 50)
+    with torch.no_grad():
+        loss = token_cross_entropy(*leaves, labels)
+        assert loss.correct == (F.linear(*leaves).argmax(-1) == labels).sum()
+    with pytest.raises(ValueError, match="50 rows of logits for 40 labels"):
+        token_cross_entropy(*leaves, labels[:40])
 
 
 def test_a_gradient_that_was_scaled_is_not_given_out_again():

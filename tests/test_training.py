@@ -241,7 +241,7 @@ def test_what_the_system_refuses_of_a_file_of_tensors_is_its_own_error(tmp_path:
     try:
         with pytest.raises(OSError) as told:
             write_tensors(tmp_path / "w.safetensors", {"w": torch.ones(1000)})
-        with pytest.raises(UserError, match="could not be written .File too large."):
+        with pytest.raises(UserError, match="could not be written"):
             Checkpoints(tmp_path).save(State(2, 9), {"w": torch.ones(1000)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -27,9 +27,10 @@ class SentenceDecoder(VocabularyHead):
         wider = sizes.token_width != sizes.width
         self.narrowed = nn.Linear(sizes.width, sizes.token_width, bias=False) if wider else nn.Identity()
 
-    def forward(self, sequences: Sequences, told_TD: Tensor) -> Tensor:
-        """The tokens so far, and the vector that each is told, to logits [T, V] of the next."""
-        return self.scores(self.narrowed(self.states(look_up(self.vocabulary, sequences.tokens), told_TD, sequences)))
+    def said(self, sequences: Sequences, told_TD: Tensor) -> Tensor:
+        """The tokens so far, and the vector that each is told, to what is said of the next [T, E]."""
+        said: Tensor = self.narrowed(self.states(look_up(self.vocabulary, sequences.tokens), told_TD, sequences))
+        return said
 
     def states(self, words_TE: Tensor, told_TD: Tensor, sequences: Sequences) -> Tensor:
         """[T, D] after each token."""

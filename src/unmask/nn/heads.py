@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.nn.activation import ACTIVATIONS, Activation
+from unmask.nn.losses import Loss, token_cross_entropy
 from unmask.nn.norm import LayerNorm
 
 
@@ -37,8 +39,29 @@ class Sizes(Protocol):
     def embedding_scale(self) -> str: ...  # noqa: D102
 
 
-class VocabularyHead(nn.Module):
-    """What answers in tokens: by the matrix of the embeddings or one of its own, and, unless told otherwise, a bias."""
+class TokenHead(nn.Module):
+    """What answers in tokens: what it says of states is compared with a vector of each token."""
+
+    said: Callable[..., Tensor]
+    """What is read, states as a rule, to what is said [M, E]."""
+    bias: nn.Parameter | None
+
+    @property
+    def vectors(self) -> Tensor:
+        """[V, E] of all tokens."""
+        raise NotImplementedError
+
+    def forward(self, *read: Any) -> Tensor:
+        """What is read to logits [M, V]."""
+        return F.linear(self.said(*read), self.vectors, self.bias)
+
+    def loss(self, labels: Tensor, costs: Tensor | None, *read: Any) -> Loss:
+        """What is read to what it costs, where these tokens [M] are right and count so much [M]."""
+        return token_cross_entropy(self.said(*read), self.vectors, self.bias, labels, costs)
+
+
+class VocabularyHead(TokenHead):
+    """One with the matrix of the embeddings or one of its own, and, unless told otherwise, a bias."""
 
     def __init__(self, sizes: Sizes, bias: bool = True, std: float = 0.02, width: int | None = None):
         super().__init__()
@@ -51,9 +74,10 @@ class VocabularyHead(nn.Module):
         """Share the vocabulary matrix with the embeddings [V, D]."""
         self.vocabulary = embedding
 
-    def scores(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        return F.linear(states_MD, self.vocabulary, self.bias)
+    @property
+    def vectors(self) -> Tensor:
+        """The matrix."""
+        return self.vocabulary
 
 
 class MaskedLMHead(VocabularyHead):
@@ -70,12 +94,15 @@ class MaskedLMHead(VocabularyHead):
         more = sizes.answer_width - sizes.token_width
         self.beside = nn.Parameter(0.02 * torch.randn(sizes.vocab_size, more)) if more else None
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        said = self.norm(self.activation(self.dense(states_MD)))
-        if self.beside is None:
-            return self.scores(said)
-        return F.linear(said, torch.cat([self.vocabulary, self.beside], 1), self.bias)
+    @property
+    def vectors(self) -> Tensor:
+        """The matrix, and what stands beside it."""
+        return self.vocabulary if self.beside is None else torch.cat([self.vocabulary, self.beside], 1)
+
+    def said(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to [M, E]."""
+        said: Tensor = self.norm(self.activation(self.dense(states_MD)))
+        return said
 
 
 class CausalLMHead(VocabularyHead):
@@ -86,9 +113,10 @@ class CausalLMHead(VocabularyHead):
         wider = sizes.token_width != sizes.width
         self.narrowed = nn.Linear(sizes.width, sizes.token_width, bias=False) if wider else nn.Identity()
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        return self.scores(self.narrowed(states_MD))
+    def said(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to [M, E]."""
+        said: Tensor = self.narrowed(states_MD)
+        return said
 
 
 class WholeStateHead(VocabularyHead):
@@ -97,9 +125,9 @@ class WholeStateHead(VocabularyHead):
     def __init__(self, sizes: Sizes):
         super().__init__(sizes, bias=False, width=sizes.width)
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        return self.scores(states_MD)
+    def said(self, states_MD: Tensor) -> Tensor:
+        """They are."""
+        return states_MD
 
 
 def masked_lm_head(sizes: Sizes) -> VocabularyHead:
@@ -115,9 +143,9 @@ def causal_lm_head(sizes: Sizes) -> VocabularyHead:
 class PermutationLMHead(VocabularyHead):
     """The vocabulary alone, and a bias (Yang 2019)."""
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        return self.scores(states_MD)
+    def said(self, states_MD: Tensor) -> Tensor:
+        """They are."""
+        return states_MD
 
 
 class Softmax(VocabularyHead):
@@ -126,22 +154,31 @@ class Softmax(VocabularyHead):
     def __init__(self, sizes: Sizes):
         super().__init__(sizes, std=sizes.token_width**-0.5)
 
-    def forward(self, states_ME: Tensor) -> Tensor:
-        """[M, E] to logits [M, V]."""
-        return self.scores(states_ME)
+    def said(self, states_ME: Tensor) -> Tensor:
+        """They are."""
+        return states_ME
 
 
-class OneWayLMHead(nn.Module):
+class OneWayLMHead(TokenHead):
     """A token from what was read up to it from one side: a half of the state, and the softmax that both sides share."""
 
     def __init__(self, softmax: Softmax, first: bool):
         super().__init__()
         self.softmax, self.first = softmax, first
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        logits: Tensor = self.softmax(states_MD.chunk(2, -1)[0 if self.first else 1])
-        return logits
+    @property
+    def vectors(self) -> Tensor:
+        """The softmax's."""
+        return self.softmax.vectors
+
+    @property
+    def bias(self) -> nn.Parameter | None:  # type: ignore[override]
+        """The softmax's."""
+        return self.softmax.bias
+
+    def said(self, states_MD: Tensor) -> Tensor:
+        """[M, D] to [M, E]."""
+        return states_MD.chunk(2, -1)[0 if self.first else 1]
 
 
 class DecoderLMHead(VocabularyHead):
@@ -154,9 +191,9 @@ class DecoderLMHead(VocabularyHead):
         super().__init__(sizes, sizes.bias, sizes.width**-0.5)
         self.scale = sizes.width**-0.5 if sizes.embedding_scale == "output" else 1.0
 
-    def forward(self, states_MD: Tensor) -> Tensor:
-        """[M, D] to logits [M, V]."""
-        return self.scores(states_MD if self.scale == 1 else states_MD * self.scale)
+    def said(self, states_MD: Tensor) -> Tensor:
+        """[M, D], scaled."""
+        return states_MD if self.scale == 1 else states_MD * self.scale
 
 
 class SpanBoundaryHead(VocabularyHead):
@@ -172,11 +209,12 @@ class SpanBoundaryHead(VocabularyHead):
         self.dense = nn.Linear(sizes.width, sizes.token_width, bias=sizes.bias)
         self.norm = LayerNorm(sizes.token_width, sizes.norm_eps, bias=sizes.bias)
 
-    def forward(self, borders_M2D: Tensor, places_M: Tensor) -> Tensor:
-        """States before and after the span [M, 2, D], places in it [M] to logits [M, V]."""
+    def said(self, borders_M2D: Tensor, places_M: Tensor) -> Tensor:
+        """States before and after the span [M, 2, D], places in it [M] to [M, E]."""
         asked = torch.cat([borders_M2D.flatten(1), self.places(places_M)], -1)
         inner = self.into_norm(F.gelu(self.into(asked)))
-        return self.scores(self.norm(F.gelu(self.dense(inner))))
+        said: Tensor = self.norm(F.gelu(self.dense(inner)))
+        return said
 
 
 class ReplacedTokenHead(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from unmask.nn.even import missing
 
-_ROWS = 32  # of logits that stay in the cache together
+_NUMBERS = 1 << 20  # of logits that stay in the caches together
 
 
 @dataclass
@@ -36,8 +36,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None,
     Raises:
         ValueError: there are fewer or more rows than that.
     """
-    if len(logits) - len(labels) not in (0, missing(len(labels))):
-        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
+    _check(logits, labels)
     said = logits[: len(labels)]
     if labels.is_floating_point():
         # the mean over C labels is one answer's loss
@@ -61,31 +60,39 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits[maybe].argmax(-1) == labels[maybe]).sum()
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """The sum of M cross-entropies, and their gradient with it, a few rows at a time.
+def token_cross_entropy(
+    said: Tensor, vectors: Tensor, bias: Tensor | None, labels: Tensor, costs: Tensor | None = None
+) -> Loss:
+    """`cross_entropy` of the logits ``said @ vectors.T + bias``.
 
-    M rows of a whole vocabulary in float32 leave the processor's caches, and every operation on them waits for the
-    memory. Logits and gradient keep the form they come in; what is computed between them is float32.
+    In training on a processor their gradient takes their place in memory, and the bias is added where they are read.
+
+    Args:
+        said: [M, E], what is compared with each token's vector.
+        vectors: [V, E].
+        bias: [V], of each token; None: none.
+        labels: [M] the right tokens.
+        costs: [M] what each answer counts, if not 1.
     """
+    if said.device.type == "cpu" and torch.is_grad_enabled() and (said.requires_grad or vectors.requires_grad):
+        _check(said, labels)
+        total = _TokenCrossEntropy.apply(said, vectors, bias, labels, costs)  # type: ignore[no-untyped-call]
+        return Loss(total, len(labels))
+    return cross_entropy(F.linear(said, vectors, bias), labels, costs=costs)
+
+
+def _check(rows: Tensor, labels: Tensor) -> None:
+    if len(rows) - len(labels) not in (0, missing(len(labels))):
+        raise ValueError(f"{len(rows)} rows of logits for {len(labels)} labels")
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The sum of M cross-entropies, and their gradient with it."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, costs: Tensor | None) -> Tensor:
         gradient = torch.empty_like(logits)
-        total = torch.zeros((), dtype=torch.float32)
-        gradient[len(labels) :] = 0
-        for start in range(0, len(labels), _ROWS):
-            their = labels[start : start + _ROWS]
-            some = logits[start : start + len(their)].float()
-            probabilities = some.softmax(-1)
-            # the largest probability is at least 1/C, so that its logarithm is exact where others' would not be
-            log_sum = some.amax(-1) - probabilities.amax(-1).log()
-            losses = log_sum - some.gather(1, their[:, None])[:, 0]
-            probabilities[torch.arange(len(their)), their] -= 1
-            if costs is not None:
-                counts = costs[start : start + _ROWS]
-                losses, probabilities = losses * counts, probabilities * counts[:, None]
-            total += losses.sum()
-            gradient[start : start + len(their)] = probabilities
+        total, _ = _descend(logits, None, labels, costs, gradient)
         ctx.save_for_backward(gradient)
         return total
 
@@ -94,3 +101,62 @@ class _CrossEntropy(torch.autograd.Function):
         (of_sum,) = ctx.saved_tensors
         # scaled where it lies; should it be asked for again, autograd sees that it was changed and says so
         return of_sum.mul_(gradient), None, None
+
+
+class _TokenCrossEntropy(torch.autograd.Function):
+    """The same from what the logits are made of. What comes back scales the small factors, not the large gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, said: Tensor, vectors: Tensor, bias: Tensor | None, labels: Tensor, costs: Tensor | None
+    ) -> Tensor:
+        logits = F.linear(said, vectors)
+        total, of_bias = _descend(logits, bias, labels, costs, logits)
+        ctx.save_for_backward(said, vectors, logits, of_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        said, vectors, of_logits, of_bias = ctx.saved_tensors
+        asks_said, asks_vectors, asks_bias = ctx.needs_input_grad[:3]
+        return (
+            (of_logits @ vectors).mul_(gradient) if asks_said else None,
+            of_logits.T @ (said * gradient) if asks_vectors else None,
+            (of_bias * gradient).to(vectors.dtype) if asks_bias else None,
+            None,
+            None,
+        )
+
+
+def _descend(
+    logits: Tensor, bias: Tensor | None, labels: Tensor, costs: Tensor | None, gradient: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The sum of M cross-entropies, and the gradient of it by the bias; that by the logits is written to ``gradient``.
+
+    It goes a few rows at a time: M rows of a whole vocabulary in float32 leave the processor's caches, and every
+    operation on them waits for the memory. Logits and gradient, which may be one tensor, keep the form they come in;
+    what is computed between them is float32.
+    """
+    total = torch.zeros((), dtype=torch.float32)
+    added = None if bias is None else bias.float()
+    of_bias = None if added is None else torch.zeros_like(added)
+    rows = min(len(labels), max(1, _NUMBERS // max(1, logits.shape[1])))
+    place = torch.empty(rows, logits.shape[1])  # the same for all, which stays in the caches
+    gradient[len(labels) :] = 0
+    for start in range(0, len(labels), max(1, rows)):
+        their = labels[start : start + rows]
+        some = place[: len(their)].copy_(logits[start : start + len(their)])
+        some = some if added is None else some.add_(added)
+        right, largest = some.gather(1, their[:, None])[:, 0], some.amax(-1)
+        probabilities = torch.softmax(some, -1, out=some)
+        # the largest probability is at least 1/C, so that its logarithm is exact where others' would not be
+        losses = largest - probabilities.amax(-1).log() - right
+        probabilities[torch.arange(len(their)), their] -= 1
+        if costs is not None:
+            counts = costs[start : start + rows]
+            losses, probabilities = losses * counts, probabilities.mul_(counts[:, None])
+        total += losses.sum()
+        if of_bias is not None:
+            of_bias += probabilities.sum(0)
+        gradient[start : start + len(their)] = probabilities
+    return total, of_bias

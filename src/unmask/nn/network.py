@@ -14,7 +14,7 @@ from unmask.nn.asked import Asked
 from unmask.nn.batch import Answers, Batch, Sequences
 from unmask.nn.embeddings import Embeddings, TokenDifference, TokenEmbedding
 from unmask.nn.even import evened
-from unmask.nn.heads import VocabularyHead
+from unmask.nn.heads import TokenHead, VocabularyHead
 from unmask.nn.losses import Loss, cross_entropy
 
 if TYPE_CHECKING:
@@ -146,23 +146,32 @@ class Network(nn.Module):
 
     def even_logits(self, batch: Batch, asked_for: str, head: str | None = None) -> Tensor:
         """The same, perhaps with rows behind the M answers that are nobody's, see `nn.even`; for `cross_entropy`."""
-        places, states = batch.targets[asked_for].places, self.states_at(batch, asked_for)
-        given = [evened(states)] if places is None and states.ndim == 2 else [states, places]
-        logits: Tensor = self.heads[head or asked_for](*given)
+        logits: Tensor = self.heads[head or asked_for](*self._given(batch, asked_for))
         return logits
 
-    def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
-        """The losses of these heads at their targets."""
-        return {name: self._loss(batch, name) for name in heads}
+    def _given(self, batch: Batch, asked_for: str) -> list[Tensor]:
+        """What a head reads for these targets."""
+        places, states = batch.targets[asked_for].places, self.states_at(batch, asked_for)
+        if places is not None:
+            return [states, places]
+        return [evened(states) if states.ndim == 2 else states]
 
-    def _loss(self, batch: Batch, head: str) -> Loss:
-        asked = batch.targets[head]
+    def loss(self, batch: Batch, asked_for: str, head: str | None = None) -> Loss:
+        """What the head of their name, or another, loses at these targets."""
+        asked, answers, given = batch.targets[asked_for], self.heads[head or asked_for], self._given(batch, asked_for)
+        if isinstance(answers, TokenHead):
+            loss = answers.loss(asked.labels, asked.costs, *given)
+        else:
+            loss = cross_entropy(answers(*given), asked.labels, costs=asked.costs)
         if asked.costs is None:
-            return cross_entropy(self.even_logits(batch, head), asked.labels)
-        loss = cross_entropy(self.even_logits(batch, head), asked.labels, costs=asked.costs)
+            return loss
         # what is right is a share of what was asked, whatever the losses are divided by
         figures = {} if loss.correct is None else {"accuracy": (loss.correct, loss.count)}
         return replace(loss, count=asked.count, figures=figures)
+
+    def answer(self, batch: Batch, heads: Iterable[str]) -> dict[str, Loss]:
+        """The losses of these heads at their targets."""
+        return {name: self.loss(batch, name) for name in heads}
 
 
 def _embeddings(backbone: nn.Module) -> Embeddings:

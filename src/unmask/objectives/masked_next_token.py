@@ -85,12 +85,7 @@ class MaskedNextToken(Objective):
 
     def loss(self, net: Network, batch: Batch) -> dict[str, Loss]:
         """One head answers in both modes."""
-        from unmask.nn.losses import cross_entropy
-
-        return {
-            mode: cross_entropy(net.even_logits(batch, mode, "masked_next_token"), batch.targets[mode].labels)
-            for mode in ("masked_next_token", "next_token")
-        }
+        return {mode: net.loss(batch, mode, "masked_next_token") for mode in ("masked_next_token", "next_token")}
 
     def answers(self) -> tuple[str, ...]:
         """One head."""

@@ -84,10 +84,12 @@ def _with_neighbours(example: Example, side: str, neighbours: Text, starts: Arra
 
 
 def _written(net: Network, batch: Batch, side: str) -> Loss:
+    from unmask.nn.heads import TokenHead
     from unmask.nn.losses import cross_entropy
 
     asked, states = batch.targets[side], net.states(batch)
     if asked.places is None:  # no sentence has a neighbour there
         return cross_entropy(states[:0], asked.labels)
-    logits = net.heads[side](batch.streams[side], states.index_select(0, asked.places))
-    return cross_entropy(logits, asked.labels)
+    decoder = net.heads[side]
+    assert isinstance(decoder, TokenHead)
+    return decoder.loss(asked.labels, None, batch.streams[side], states.index_select(0, asked.places))
