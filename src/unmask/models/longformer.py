@@ -15,6 +15,7 @@ from unmask.nn.asked import Asked
 from unmask.nn.attention import attend
 from unmask.nn.batch import Sequences
 from unmask.nn.blocks import Attention, Block, BlockShape
+from unmask.nn.even import evened
 from unmask.nn.layout import Layout
 from unmask.nn.past import Past
 from unmask.nn.positions import Angles, OfDistances
@@ -35,7 +36,8 @@ class GlobalAttention(Attention):
         mixed = super().mix(x_TD, layout, angles, distances, past)
         if (far := layout.globals) is None:
             return mixed
-        q = self.global_query(x_TD.index_select(0, far.index)).view(len(far.index), self.heads, -1)
+        asking = evened(x_TD.index_select(0, far.index))
+        q = self.global_query(asking)[: len(far.index)].view(len(far.index), self.heads, -1)
         k, v = self.global_key_value(x_TD).view(len(x_TD), 2, self.heads, -1).unbind(1)
         everything = replace(self.now(), window=None)
         return mixed.index_copy(0, far.index, attend(q, k, v, far.layout, everything, keys=layout))
@@ -54,10 +56,12 @@ class Longformer(Encoder):
 
     def layers(self, sequences: Sequences, pasts: list[Past] | None = None, asked: Asked | None = None) -> list[Tensor]:
         """As the encoder's, with global tokens."""
+        count = len(sequences.tokens)
         if self.shape.global_tokens != "none":
+            sequences = sequences.evened() if pasts is None else sequences
             mask_T = global_tokens(sequences, of_question=self.shape.global_tokens == "question")
             sequences = replace(sequences, layout=sequences.layout.marked(mask_T))
-        return super().layers(sequences, pasts, asked)
+        return [x[:count] for x in super().layers(sequences, pasts, asked)]
 
 
 def global_tokens(sequences: Sequences, of_question: bool = False) -> Tensor:

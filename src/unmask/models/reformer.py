@@ -135,14 +135,17 @@ class Reformer(Backbone):
 
     def forward(self, sequences: Sequences) -> Tensor:
         """States after the last layer [T, D]; of the layers before nothing is kept."""
+        count, sequences = len(sequences.tokens), sequences.evened()
         x_TP = self.embeddings(sequences)
-        return self._ended(rebuilt(self._steps(sequences.layout), x_TP.float(), x_TP.float()), x_TP)
+        return self._ended(rebuilt(self._steps(sequences.layout), x_TP.float(), x_TP.float()), x_TP)[:count]
 
     def layers(self, sequences: Sequences) -> list[Tensor]:
         """States after the embeddings and after every layer, [T, D] each, all of them kept."""
+        count, sequences = len(sequences.tokens), sequences.evened()
         x_TP = self.embeddings(sequences)
         states = kept(self._steps(sequences.layout), x_TP.float(), x_TP.float())[::2]
-        return [*(torch.cat(both, -1).to(x_TP.dtype) for both in states[:-1]), self._ended(states[-1], x_TP)]
+        found = [*(torch.cat(both, -1).to(x_TP.dtype) for both in states[:-1]), self._ended(states[-1], x_TP)]
+        return [x_TD[:count] for x_TD in found]
 
     def _ended(self, streams: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
         ended: Tensor = self.dropout(self.norm(torch.cat(streams, -1).to(like.dtype)))

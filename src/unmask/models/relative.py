@@ -19,6 +19,7 @@ from unmask.nn.attention import Relative, attend_relative, remembered_relative
 from unmask.nn.batch import Batch, Sequences
 from unmask.nn.blocks import FeedForward
 from unmask.nn.dropout import Dropout
+from unmask.nn.even import evened
 from unmask.nn.layout import Layout
 from unmask.nn.network import Backbone
 from unmask.nn.norm import LayerNorm
@@ -57,13 +58,17 @@ class RelativeAttention(nn.Module):
         self.segments = nn.Parameter(torch.empty(shape.segments, *across)) if parted else None
 
     def forward(self, x_QD: Tensor, keys_KD: Tensor, table_PD: Tensor, sights: Sequence[Sight]) -> Tensor:
-        """[Q, D] to [Q, D]: of those that ask the first see what the first sight says, the next what the next says."""
-        q, (k, v) = self._headed(self.query(x_QD)), self.keys_values(keys_KD)
+        """[Q, D] to [Q, D]: of those that ask the first see what the first sight says, the next what the next says.
+
+        Behind those that ask, and behind the keys, there may be rows that are nobody's.
+        """
+        counts, seen = [sight.count for sight in sights], len(sights[0].keys.sequence)
+        q, k, v = self._headed(self.query(x_QD))[: sum(counts)], *(x[:seen] for x in self.keys_values(keys_KD))
         relative = self._relative(self._headed(self.distance(table_PD)))
         dropout = self.dropout if self.training else 0.0
-        parts = zip(torch.split(q, [sight.count for sight in sights]), sights, strict=True)
+        parts = zip(torch.split(q, counts), sights, strict=True)
         mixed = torch.cat([attend_relative(part, k, v, relative, sight, dropout) for part, sight in parts])
-        out: Tensor = self.out(mixed.flatten(1))
+        out: Tensor = self.out(evened(mixed.flatten(1), len(x_QD)))
         return out
 
     def further(self, x_ND: Tensor, past: Past) -> Tensor:
@@ -170,13 +175,14 @@ class RelativeStack(Backbone):
         table_PD = self.table(sights[0])
         states = [self.embeddings(sequences)]
         for layer, block in enumerate(self.blocks[:layers]):
-            states.append(block(states[-1], keys_of(states[-1], memory, layer), table_PD, sights))
+            keys_KD = keys_of(states[-1], memory, layer)
+            states.append(block(evened(states[-1]), keys_KD, table_PD, sights)[: len(sequences.tokens)])
         return states
 
 
 def keys_of(states_TD: Tensor, memory: Memory | None, layer: int) -> Tensor:
-    """[K, D] what a layer reads: the memory, then the content."""
-    return torch.cat([memory.states[layer], states_TD]) if memory else states_TD
+    """[K, D] what a layer reads: the memory, then the content; and rows that make their number even."""
+    return evened(torch.cat([memory.states[layer], states_TD]) if memory else states_TD)
 
 
 def distance_table(length: int, like: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from unmask.models.shape import Shape
 from unmask.nn.batch import Batch, Sequences
 from unmask.nn.dropout import Dropout
 from unmask.nn.embeddings import look_up
+from unmask.nn.even import evened
 
 CONTENT, QUERY = "encoder", "query"
 """The streams of a batch that it reads, beside its memory; the last may be missing."""
@@ -66,7 +67,8 @@ class XLNet(RelativeStack):
         h_TD, g_MD = self.embeddings(content), self.embeddings.asked(queries)
         for layer, block in enumerate(self.blocks[:-1]):
             keys_KD = keys_of(h_TD, memory, layer)
-            h_TD, g_MD = block(torch.cat([h_TD, g_MD]), keys_KD, table_PD, sights).split(sizes)
-        g_MD = self.blocks[-1](g_MD, keys_of(h_TD, memory, len(self.blocks) - 1), table_PD, sights[1:])
-        dropped: Tensor = self.dropout(g_MD)
+            both = block(evened(torch.cat([h_TD, g_MD])), keys_KD, table_PD, sights)
+            h_TD, g_MD = both[: sum(sizes)].split(sizes)
+        g_MD = self.blocks[-1](evened(g_MD), keys_of(h_TD, memory, len(self.blocks) - 1), table_PD, sights[1:])
+        dropped: Tensor = self.dropout(g_MD[: sizes[1]])
         return dropped

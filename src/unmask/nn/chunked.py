@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unmask.nn.dropout import drop
 from unmask.nn.embeddings import look_up
+from unmask.nn.even import missing
 from unmask.text.example import Array
 
 FAR, SELF = -1e9, -1e5
@@ -48,7 +49,7 @@ class Chunks:
 
     @classmethod
     def of(cls, lengths: Sequence[int], filled: Array, size: int, device: torch.device) -> Chunks:
-        """Lay sequences of these lengths in chunks of a size, as many as `filled` fills."""
+        """Lay sequences of these lengths in chunks of a size, as many as `filled` fills, and some to make them even."""
         length, counts = np.array(lengths), -(-filled // size)
         ends, last = np.cumsum(length), np.cumsum(counts) - 1
         owner, begin = np.repeat(np.arange(len(length)), counts), last - counts + 1
@@ -61,6 +62,9 @@ class Chunks:
             "before": np.where(number == 0, last[owner], np.arange(len(owner)) - 1), "alone": counts[owner] == 1,
             "places": np.repeat(begin, length) * size + within, "whole": np.repeat(counts == 1, length),
         }  # fmt: skip
+        for name in ("sources", "there", "first", "before", "alone"):
+            nobodys = [(0, missing(len(owner)))] + [(0, 0)] * (arrays[name].ndim - 1)
+            arrays[name] = np.pad(arrays[name], nobodys, constant_values=name == "alone")
         return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
     def laid(self, order_RHT: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.nn.activation import ACTIVATIONS, Activation
+from unmask.nn.even import evened
 from unmask.nn.losses import Loss, token_cross_entropy
 from unmask.nn.norm import LayerNorm
 
@@ -57,7 +58,7 @@ class TokenHead(nn.Module):
 
     def loss(self, labels: Tensor, costs: Tensor | None, *read: Any) -> Loss:
         """What is read to what it costs, where these tokens [M] are right and count so much [M]."""
-        return token_cross_entropy(self.said(*read), self.vectors, self.bias, labels, costs)
+        return token_cross_entropy(evened(self.said(*read)), self.vectors, self.bias, labels, costs)
 
 
 class VocabularyHead(TokenHead):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from unmask.nn.even import missing
 
+_PIECE = 1024  # rows of logits that stand in memory together
 _NUMBERS = 1 << 20  # of logits that stay in the caches together
 
 
@@ -65,7 +66,8 @@ def token_cross_entropy(
 ) -> Loss:
     """`cross_entropy` of the logits ``said @ vectors.T + bias``.
 
-    In training on a processor their gradient takes their place in memory, and the bias is added where they are read.
+    In training on a processor a piece of them at a time stands in memory, then its gradient in its place, and what
+    follows from that; all of a decoder's would be most of what a step holds.
 
     Args:
         said: [M, E], what is compared with each token's vector.
@@ -104,28 +106,41 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 class _TokenCrossEntropy(torch.autograd.Function):
-    """The same from what the logits are made of. What comes back scales the small factors, not the large gradient."""
+    """The same from what the logits are made of. A piece of them stands in memory at a time: gradients come with it."""
 
     @staticmethod
     def forward(
         ctx: Any, said: Tensor, vectors: Tensor, bias: Tensor | None, labels: Tensor, costs: Tensor | None
     ) -> Tensor:
-        logits = F.linear(said, vectors)
-        total, of_bias = _descend(logits, bias, labels, costs, logits)
-        ctx.save_for_backward(said, vectors, logits, of_bias)
+        asks_said, asks_vectors, asks_bias = ctx.needs_input_grad[:3]
+        of_said = torch.zeros_like(said) if asks_said else None
+        of_vectors = torch.zeros_like(vectors) if asks_vectors else None
+        of_bias = None if bias is None or not asks_bias else torch.zeros_like(bias)
+        total = torch.zeros((), dtype=torch.float32)
+        for start in range(0, len(said), _PIECE):
+            rows = slice(start, start + _PIECE)
+            logits = F.linear(said[rows], vectors)
+            lost, by_bias = _descend(logits, bias, labels[rows], None if costs is None else costs[rows], logits)
+            total += lost
+            if of_said is not None:
+                torch.mm(logits, vectors, out=of_said[rows])
+            if of_vectors is not None:
+                of_vectors = _added(of_vectors, logits.T @ said[rows], start)
+            if of_bias is not None and by_bias is not None:
+                of_bias = _added(of_bias, by_bias, start)
+        ctx.save_for_backward(of_said, of_vectors, of_bias)
+        ctx.dtype = said.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        said, vectors, of_logits, of_bias = ctx.saved_tensors
-        asks_said, asks_vectors, asks_bias = ctx.needs_input_grad[:3]
-        return (
-            (of_logits @ vectors).mul_(gradient) if asks_said else None,
-            of_logits.T @ (said * gradient) if asks_vectors else None,
-            (of_bias * gradient).to(vectors.dtype) if asks_bias else None,
-            None,
-            None,
-        )
+        found = (None if x is None else (x * gradient).to(ctx.dtype) for x in ctx.saved_tensors)
+        return (*found, None, None)
+
+
+def _added(total: Tensor, piece: Tensor, start: int) -> Tensor:
+    """The sum of all pieces up to this one, in float32 where there are several."""
+    return piece if not start else total.float().add_(piece)
 
 
 def _descend(

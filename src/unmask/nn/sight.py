@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from unmask.nn.batch import Sequences
+from unmask.nn.even import missing
 from unmask.nn.layout import Grid, rows_of
 from unmask.text.example import Array
 
@@ -77,6 +78,7 @@ class Sight:
         row = torch.from_numpy(rows).to(device)
         key_rows = Grid.at((row * length + zero)[keys.sequence] + keys.position, count, length)
         begin, length = _side_by_side(np.array(asking.layout.lengths), rows)
+        length += 0 if asking is content else missing(length)
         slot = torch.arange(len(who.sequence), device=device) - asking.layout.cu_seqlens[:-1].long()[who.sequence]
         asking_rows = Grid.at((row * length + torch.from_numpy(begin).to(device))[who.sequence] + slot, count, length)
         columns = asking_rows.to_rows(zero[who.sequence] + who.position)
