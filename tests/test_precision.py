@@ -126,11 +126,17 @@ def test_in_bfloat16_it_is_as_near_as_rounding_the_logits_lets_it_be(ten_rows_at
     assert all(close(leaf.grad, its.grad) for leaf, its in zip(leaves, exact, strict=True))
 
 
-def test_without_gradients_it_says_what_was_right():
-    leaves, labels, _ = spoken(torch.Generator().manual_seed(0), 50)
+def test_without_gradients_it_says_what_was_right(ten_rows_at_once):
+    leaves, labels, costs = spoken(torch.Generator().manual_seed(0), 112)
     with torch.no_grad():
-        loss = token_cross_entropy(*leaves, labels)
-        assert loss.correct == (F.linear(*leaves).argmax(-1) == labels).sum()
+        logits = F.linear(*leaves)[:97]
+        labels[:30] = logits[:30].argmax(-1)
+        labels, costs = labels[:97], costs[:97]
+        for counts in (None, costs):  # of 112 rows fifteen are nobody's
+            loss, whole = token_cross_entropy(*leaves, labels, counts), cross_entropy(logits, labels, costs=counts)
+            torch.testing.assert_close(loss.total, whole.total, rtol=1e-6, atol=0)
+            assert loss.count == 97 and loss.correct == whole.correct == (logits.argmax(-1) == labels).sum()
+    leaves, labels, _ = spoken(torch.Generator().manual_seed(0), 50)
     with pytest.raises(ValueError, match="50 rows of logits for 40 labels"):
         token_cross_entropy(*leaves, labels[:40])
 

@@ -104,7 +104,7 @@ class Batch:
 
 
 def collate(example: Example, row_length: int | None = None) -> Batch:
-    """Examples to tensors; rows are as long as the longest sequence unless said otherwise."""
+    """Examples to tensors; rows are about as long as the longest sequence unless said otherwise."""
     streams = {name: _sequences(stream, row_length) for name, stream in example.streams.items()}
     targets = {name: _answers(targets) for name, targets in example.targets.items()}
     looked_at = {stream.reads for stream in streams.values()}

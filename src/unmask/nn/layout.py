@@ -99,8 +99,12 @@ class Layout(Grid):
 
     @classmethod
     def of(cls, lengths: Array, row_length: int | None = None, order: Array | None = None) -> Layout:
-        """Lay sequences of these lengths side by side, in their order, as many to a row as fit."""
-        row_length = max(row_length or 0, int(lengths.max()))
+        """Lay sequences of these lengths side by side, in their order, as many to a row as fit.
+
+        Rows are at least as long as the longest; unless a length is given, so long that it comes again (see `nn.even`).
+        """
+        longest = int(lengths.max())
+        row_length = longest + missing(longest) if row_length is None else max(row_length, longest)
         return cls._in_rows(lengths, rows_of([lengths], [row_length]), row_length, order)
 
     @classmethod

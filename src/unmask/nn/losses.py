@@ -76,11 +76,25 @@ def token_cross_entropy(
         labels: [M] the right tokens.
         costs: [M] what each answer counts, if not 1.
     """
-    if said.device.type == "cpu" and torch.is_grad_enabled() and (said.requires_grad or vectors.requires_grad):
-        _check(said, labels)
+    _check(said, labels)
+    if not torch.is_grad_enabled():
+        return _piecewise(said, vectors, bias, labels, costs)
+    if said.device.type == "cpu" and (said.requires_grad or vectors.requires_grad):
         total = _TokenCrossEntropy.apply(said, vectors, bias, labels, costs)  # type: ignore[no-untyped-call]
         return Loss(total, len(labels))
     return cross_entropy(F.linear(said, vectors, bias), labels, costs=costs)
+
+
+def _piecewise(said: Tensor, vectors: Tensor, bias: Tensor | None, labels: Tensor, costs: Tensor | None) -> Loss:
+    """The same, and what is correct, where no gradient is asked for."""
+    total, correct = torch.zeros((), device=said.device), torch.zeros((), dtype=torch.int64, device=said.device)
+    for start in range(0, len(labels), _PIECE):
+        rows = slice(start, start + _PIECE)
+        their, logits = labels[rows], F.linear(said[rows], vectors, bias)
+        loss = cross_entropy(logits[: len(their)], their, costs=None if costs is None else costs[rows])
+        assert loss.correct is not None
+        total, correct = total + loss.total, correct + loss.correct
+    return Loss(total, len(labels), correct)
 
 
 def _check(rows: Tensor, labels: Tensor) -> None:
