@@ -342,9 +342,9 @@ def test_an_export_is_opened_with_transformers(tmp_path, tokenizer):
 @pytest.mark.parametrize("to", ["hf", "unmask"])
 def test_an_export_that_differs_is_not_kept(folder, tmp_path, monkeypatch, to):
     """The check would find a wrong weight: here one is changed on its way to the file."""
-    from unmask.training import checkpoint
+    from unmask.training import tensors
 
-    save = checkpoint.save
+    save = tensors.save_file
 
     def spoiled(tensors, *args, **kwargs):
         if not tensors:
@@ -352,8 +352,7 @@ def test_an_export_that_differs_is_not_kept(folder, tmp_path, monkeypatch, to):
         name = max(tensors, key=lambda name: (name.endswith("norm.weight"), name))
         return save({**tensors, name: tensors[name] + 1e-3}, *args, **kwargs)
 
-    monkeypatch.setattr(checkpoint, "save", spoiled)
-    monkeypatch.setattr("unmask.training.weights.save", spoiled)
+    monkeypatch.setattr(tensors, "save_file", spoiled)
     with pytest.raises(RuntimeError, match="are not those of"):
         Convert(src=str(folder), to=to, out=tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
