@@ -1057,6 +1057,28 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert weights.read(path)["x"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("left", ["file", "folder", "link"])
+def test_what_a_killed_process_left_beside_weights_is_in_nobodys_way(tmp_path, left):
+    beside, elsewhere = tmp_path / ".model.safetensors.partial", tmp_path / "mine"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    {"file": beside.touch, "folder": beside.mkdir, "link": lambda: beside.symlink_to(elsewhere)}[left]()
+    weights.write(tmp_path / "model.safetensors", {"a": torch.ones(2)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "model.safetensors"]
+    assert (elsewhere / "kept").exists()
+
+
+@pytest.mark.parametrize("there", ["pipe", "folder", "link to a pipe"])
+def test_what_is_no_file_is_not_replaced_by_weights(tmp_path, there):
+    path, pipe = tmp_path / "model.safetensors", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    {"pipe": lambda: pipe.rename(path), "folder": path.mkdir, "link to a pipe": lambda: path.symlink_to(pipe)}[there]()
+    before = {each: each.lstat().st_ino for each in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="is there and is no file; name another"):
+        weights.write(path, {"a": torch.ones(2)})
+    assert {each: each.lstat().st_ino for each in tmp_path.iterdir()} == before
+
+
 def test_a_full_disk_leaves_no_half_folder(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(UserError, match="No space left"):

@@ -30,10 +30,7 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         UserError: something else than a file is there. What the system refuses is an `OSError` that names ``path``.
     """
-    there = path.resolve()  # a link stays one
-    if there.exists() and not there.is_file():
-        raise UserError(f"{path}: is there and is no file; name another")
-    beside = there.with_name(f".{there.name}.partial")
+    there, beside = _there_and_beside(path)
     try:
         write_file(beside, content)
         beside.rename(there)
@@ -41,6 +38,37 @@ def replace_file(path: Path, content: bytes) -> None:
         if not isinstance(error, FileNotFoundError):
             beside.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what then takes the place of a file: in a folder beside, for writers that put more there.
+
+    Raises:
+        UserError: something else than a file is there.
+    """
+    there, beside = _there_and_beside(path)
+    _remove(beside)  # what a killed process left
+    try:
+        beside.mkdir()
+        yield beside / there.name
+        (beside / there.name).replace(there)
+    finally:
+        _remove(beside)
+
+
+def _there_and_beside(path: Path) -> tuple[Path, Path]:
+    there = path.resolve()  # a link stays one
+    if there.exists() and not there.is_file():
+        raise UserError(f"{path}: is there and is no file; name another")
+    return there, there.with_name(f".{there.name}.partial")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def refuse_overwriting(out: Path, source: Path, run: Path) -> None:

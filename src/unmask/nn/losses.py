@@ -137,7 +137,7 @@ class _TokenCrossEntropy(torch.autograd.Function):
             lost, by_bias = _descend(logits, bias, labels[rows], None if costs is None else costs[rows], logits)
             total += lost
             if of_said is not None:
-                torch.mm(logits, vectors, out=of_said[rows])
+                of_said[rows] = logits @ vectors
             if of_vectors is not None:
                 of_vectors = _added(of_vectors, logits.T @ said[rows], start)
             if of_bias is not None and by_bias is not None:

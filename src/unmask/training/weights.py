@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unmask.disk import replacing
 from unmask.errors import UserError, found, is_text
 from unmask.training.tensors import read_tensors, write_tensors
 
@@ -62,17 +62,11 @@ def _whole(value: Any) -> bool:
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in a folder beside and move it. A full disk leaves the old file as it was."""
-    there = path.resolve()  # a link stays one
-    beside = there.with_name(f".{there.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)  # of what a killed process left
     try:
-        beside.mkdir()
-        write_tensors(beside / there.name, tensors, {"format": "pt"})
-        (beside / there.name).replace(there)
+        with replacing(path) as beside:
+            write_tensors(beside, tensors, {"format": "pt"})
     except OSError as error:
         raise UserError(f"{path}: could not be written ({error.strerror}); free space or name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> None:
