@@ -19,8 +19,8 @@ from unmask.training.progress import duration
 from unmask.training.record import peak_memory
 
 GROWTH, STEADY = 2.5, 1.4
-"""Of what the first steps hold: batches differ in size a little, and over thousands of steps the heap gets holes; fewer
-where numbers of tokens are rounded up (`unmask.nn.even`)."""
+"""Of what the first steps hold: batches differ in size a little, and over thousands of steps the heap gets holes. The
+smaller is measured, of encoders; the larger, of all others, is from before they held less (`benchmarks/held.py`)."""
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two memories, float32
 
 LARGEST = {
